@@ -1,0 +1,51 @@
+//! Full fine-tuning: every parameter is trained densely. The baseline.
+
+use burn::optim::GradientsParams;
+
+use crate::method::{Attachments, Method, Params};
+use crate::schedule::DenseSchedule;
+use crate::{Catalogue, Error, Plan, Record};
+
+/// Trains every parameter with the run's optimizer and attaches nothing.
+#[derive(Debug, Clone)]
+pub struct Full {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Its shape over the run.
+    pub schedule: DenseSchedule,
+}
+
+impl Method for Full {
+    fn name(&self) -> &'static str {
+        "full"
+    }
+
+    fn attach(&mut self, catalogue: &Catalogue, _: &dyn Params) -> Result<Attachments, Error> {
+        let dense = catalogue.params().iter().map(|param| param.id).collect();
+        Ok(Attachments { dense, ..Attachments::default() })
+    }
+
+    fn observe(&mut self, _: usize, _: &dyn Params, _: &mut GradientsParams) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn update(&mut self, _: usize, _: &dyn Params, _: &mut GradientsParams) -> Result<Plan, Error> {
+        Ok(Plan::default())
+    }
+
+    fn learning_rate(&self, step: usize) -> f64 {
+        self.learning_rate * self.schedule.multiplier(step)
+    }
+
+    fn settle(&mut self, _: usize, _: &dyn Params) -> Result<Plan, Error> {
+        Ok(Plan::default())
+    }
+
+    fn record(&self, _: &dyn Params) -> Result<Record, Error> {
+        Ok(Record::default())
+    }
+
+    fn restore(&mut self, _: usize, _: &Record, _: &dyn Params) -> Result<Plan, Error> {
+        Ok(Plan::default())
+    }
+}

@@ -1,0 +1,111 @@
+//! The trainable block of a weight, kept apart from the frozen base.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{DType, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
+
+use crate::subnet::Subnet;
+
+/// `ΔW`, zero but for a block: `ΔW[rows × cols] = delta`.
+///
+/// The block is kept in f32 beside the base instead of being written into it, so that small
+/// updates survive a half-precision base and the base's memory can be shared.
+#[derive(Module, Debug)]
+pub struct SubnetDelta {
+    /// Trained rows, `[r]`, strictly increasing.
+    pub rows: Param<Tensor<1, Int>>,
+    /// Trained columns, `[c]`, strictly increasing.
+    pub cols: Param<Tensor<1, Int>>,
+    /// What training has added, `[r, c]`, f32.
+    pub delta: Param<Tensor<2>>,
+    #[module(skip)]
+    shape: [usize; 2],
+    #[module(skip)]
+    pro: bool,
+}
+
+impl SubnetDelta {
+    /// A zero block at `subnet` of a matrix of `shape`. With `pro`, forward hooks compute it on
+    /// activations. The block inherits autodiff from `device`.
+    pub fn new(subnet: &Subnet, shape: [usize; 2], pro: bool, device: &Device) -> Self {
+        let [rows, cols] = subnet.to_tensors(device);
+        Self {
+            rows: Param::initialized(ParamId::new(), rows),
+            cols: Param::initialized(ParamId::new(), cols),
+            delta: Param::from_tensor(Tensor::zeros(subnet.size(), (device, DType::F32))),
+            shape,
+            pro,
+        }
+    }
+
+    pub(crate) fn on_activations(&self) -> bool {
+        self.pro
+    }
+
+    pub(crate) fn compose(&self, base: Tensor<2>) -> Tensor<2> {
+        let delta = self.delta_as(&base);
+        let wide = [delta.dims()[0], self.shape[1]];
+        let zeros = || Tensor::zeros(wide, (&base.device(), base.dtype()));
+        let delta = match self.all(1) {
+            true => delta,
+            false => add_at(zeros(), 1, &self.cols, delta), // [r, columns of W]
+        };
+        match self.all(0) {
+            true => base + delta,
+            false => add_at(base, 0, &self.rows, delta),
+        }
+    }
+
+    /// Keeps only `x[:, rows]` for the backward pass.
+    pub(crate) fn forward(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        let update = self.pick(x, 0).matmul(self.delta_as(&y)); // [n, c]
+        self.scatter(y, 1, update)
+    }
+
+    pub(crate) fn forward_transposed(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        let update = self.pick(x, 1).matmul(self.delta_as(&y).transpose()); // [n, r]
+        self.scatter(y, 0, update)
+    }
+
+    pub(crate) fn look_up(&self, ids: Tensor<1, Int>, y: Tensor<2>) -> Tensor<2> {
+        let (device, rows) = (ids.device(), self.rows.val());
+        let [r] = rows.dims();
+        let none = Tensor::<1, Int>::full([self.shape[0]], -1, &device);
+        let positions = Tensor::arange(0..r as i64, &device);
+        let row_of = none.select_assign(0, rows, positions, IndexingUpdateOp::Assign); // [rows of W]
+        let row = row_of.select(0, ids); // [n], −1 where the id is not trained
+        let trained = row.clone().greater_equal_elem(0).float().cast(FloatDType::from(y.dtype()));
+        let update = self.delta_as(&y).select(0, row.clamp_min(0)); // [n, c]
+        self.scatter(y, 1, update.mul(trained.unsqueeze_dim(1)))
+    }
+
+    /// The block in the dtype of the computation.
+    fn delta_as(&self, like: &Tensor<2>) -> Tensor<2> {
+        self.delta.val().cast(FloatDType::from(like.dtype()))
+    }
+
+    fn indices(&self, dim: usize) -> &Param<Tensor<1, Int>> {
+        [&self.rows, &self.cols][dim]
+    }
+
+    fn all(&self, dim: usize) -> bool {
+        self.indices(dim).dims()[0] == self.shape[dim]
+    }
+
+    fn pick(&self, x: Tensor<2>, dim: usize) -> Tensor<2> {
+        match self.all(dim) {
+            true => x,
+            false => x.select(1, self.indices(dim).val()),
+        }
+    }
+
+    fn scatter(&self, y: Tensor<2>, dim: usize, update: Tensor<2>) -> Tensor<2> {
+        match self.all(dim) {
+            true => y + update,
+            false => add_at(y, 1, self.indices(dim), update),
+        }
+    }
+}
+
+fn add_at(y: Tensor<2>, dim: usize, at: &Param<Tensor<1, Int>>, update: Tensor<2>) -> Tensor<2> {
+    y.select_assign(dim, at.val(), update, IndexingUpdateOp::Add)
+}

@@ -1,0 +1,14 @@
+//! LoSiA and LoSiA-Pro (Wang et al., EMNLP 2025): find the sub-block of each weight that matters,
+//! train only it, and move it periodically.
+
+mod adam;
+mod config;
+mod delta;
+mod method;
+mod record;
+mod target;
+
+pub use config::LosiaConfig;
+pub use delta::SubnetDelta;
+pub use method::Losia;
+pub use target::{LosiaTarget, Relocalization};

@@ -1,0 +1,100 @@
+//! The float parameters of a model: what can be adapted or trained.
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+
+use crate::Error;
+
+/// One float parameter of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamInfo {
+    /// Identity, stable across mappings of the model.
+    pub id: ParamId,
+    /// Path through the module tree, such as `model.layers.0.self_attn.q_proj.weight`.
+    pub path: String,
+    /// Type of the module that owns it, such as `Linear` or `Embedding`.
+    pub container: String,
+    /// Shape, as Burn sees it: a `Linear` weight is `[d_input, d_output]`.
+    pub shape: Vec<usize>,
+}
+
+impl ParamInfo {
+    /// Path of the owning module: the parameter's path without its last segment.
+    pub fn module_path(&self) -> &str {
+        self.path.rsplit_once('.').map_or("", |(module, _)| module)
+    }
+
+    /// Whether this is the weight matrix of a `Linear`.
+    pub fn is_linear_weight(&self) -> bool {
+        self.container == "Linear" && self.shape.len() == 2
+    }
+
+    /// Number of elements.
+    pub fn num_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Every float parameter of a model, in the order of its traversal.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue {
+    params: Vec<ParamInfo>,
+}
+
+impl Catalogue {
+    /// Lists the parameters of `model`. Lazily initialised ones are initialised.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyAttached`] if any parameter carries a reparameterization.
+    pub fn of<M: Module>(model: &M) -> Result<Self, Error> {
+        let mut lister = Lister::default();
+        model.visit(&mut lister);
+        match lister.attached {
+            Some(path) => Err(Error::AlreadyAttached { path }),
+            None => Ok(Self { params: lister.params }),
+        }
+    }
+
+    /// The parameters, in traversal order.
+    pub fn params(&self) -> &[ParamInfo] {
+        &self.params
+    }
+
+    /// Number of elements of all parameters together.
+    pub fn num_elements(&self) -> usize {
+        self.params.iter().map(ParamInfo::num_elements).sum()
+    }
+}
+
+#[derive(Default)]
+struct Lister {
+    path: Vec<String>,
+    containers: Vec<String>,
+    params: Vec<ParamInfo>,
+    attached: Option<String>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        if container_type == "Reparameterization" {
+            self.attached.get_or_insert_with(|| self.path.join("."));
+        }
+        self.path.push(name.to_string());
+        self.containers.push(container_type.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let container = self.containers.last().map(String::as_str).unwrap_or_default();
+        self.params.push(ParamInfo {
+            id: param.id,
+            path: self.path.join("."),
+            container: container.trim_start_matches("Struct:").to_string(),
+            shape: param.base().dims().to_vec(),
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! Parameters trained densely: found, recorded, restored.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::{Error, Record};
+
+/// A densely trained parameter.
+#[derive(Debug, Clone)]
+pub(crate) struct DenseParam {
+    pub id: ParamId,
+    pub path: String,
+}
+
+fn entry(path: &str) -> String {
+    format!("dense.{path}")
+}
+
+/// Adds the parameters' values to `record`, and their identities, by which an optimizer's state
+/// finds them again.
+pub(crate) fn record<M: Module>(
+    model: &M,
+    params: &[DenseParam],
+    record: &mut Record,
+) -> Result<Vec<(String, u64)>, Error> {
+    let mut collect = Collect(HashMap::new());
+    model.visit(&mut collect);
+    params
+        .iter()
+        .map(|DenseParam { id, path }| {
+            let gone = || Error::ParameterGone { path: path.clone() };
+            record.tensors.insert(entry(path), collect.0.remove(id).ok_or_else(gone)?());
+            Ok((path.clone(), id.val()))
+        })
+        .collect()
+}
+
+/// Puts recorded values and identities into the parameters.
+pub(crate) fn restore<M: Module>(
+    model: M,
+    params: &mut [DenseParam],
+    record: &Record,
+    identities: &[(String, u64)],
+) -> Result<M, Error> {
+    let mut restored = HashMap::new();
+    for param in params {
+        let missing = || Error::Record { entry: entry(&param.path), problem: "is missing".into() };
+        let identity = identities.iter().find(|(path, _)| *path == param.path);
+        let (_, id) = identity.ok_or_else(missing)?;
+        let data = record.tensors.get(&entry(&param.path)).ok_or_else(missing)?;
+        restored.insert(param.id, (ParamId::from(*id), param.path.clone(), data.clone()));
+        param.id = ParamId::from(*id);
+    }
+    let mut put = Put { restored, misshapen: None };
+    let model = model.map(&mut put);
+    put.misshapen.map_or(Ok(model), Err)
+}
+
+type Read = Box<dyn FnOnce() -> TensorData>;
+
+/// Handles to the values, so that only those asked for are read back from the device.
+struct Collect(HashMap<ParamId, Read>);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.base().without_autodiff();
+        self.0.insert(param.id, Box::new(move || value.into_data()));
+    }
+}
+
+struct Put {
+    restored: HashMap<ParamId, (ParamId, String, TensorData)>,
+    misshapen: Option<Error>,
+}
+
+impl ModuleMapper for Put {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some((id, path, data)) = self.restored.remove(&param.id) else { return param };
+        if data.shape().as_slice() != param.dims().as_slice() {
+            let (found, expected) = (data.shape().clone(), param.dims());
+            let problem = format!("has shape {found:?}, expected {expected:?}");
+            self.misshapen = Some(Error::Record { entry: entry(&path), problem });
+            return param;
+        }
+        let tracked = param.is_require_grad();
+        let mut param = param.map(|old| {
+            let dtype = data.dtype();
+            Tensor::from_data(data, (&old.device(), dtype))
+        });
+        param.id = id;
+        param.set_require_grad(tracked)
+    }
+}

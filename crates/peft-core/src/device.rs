@@ -1,0 +1,72 @@
+//! Choosing a device by name, among the backends compiled in.
+
+use burn::tensor::Device;
+
+use crate::Error;
+
+/// Names that [`device_by_name`] knows, whether compiled in or not.
+const BACKENDS: [&str; 5] = ["auto", "flex", "ndarray", "wgpu", "cuda"];
+
+/// The device called `name`: `auto` (Burn's choice: a GPU if a GPU backend is compiled in, then
+/// flex, then ndarray), `flex`, `ndarray`, `wgpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// [`Error::Device`] if the name is unknown or its backend is not compiled in.
+pub fn device_by_name(name: &str) -> Result<Device, Error> {
+    let (backend, index) = match name.split_once(':') {
+        Some((backend, index)) => (backend, index.parse::<usize>().ok()),
+        None => (name, Some(0)),
+    };
+    let index = index.filter(|&index| index == 0 || backend == "cuda");
+    match (backend, index) {
+        ("auto", Some(_))
+            if cfg!(any(
+                feature = "flex",
+                feature = "ndarray",
+                feature = "wgpu",
+                feature = "cuda"
+            )) =>
+        {
+            Ok(Device::default())
+        }
+        #[cfg(feature = "flex")]
+        ("flex", Some(_)) => Ok(Device::flex()),
+        #[cfg(feature = "ndarray")]
+        #[expect(deprecated, reason = "still a backend that people test on")]
+        ("ndarray", Some(_)) => Ok(Device::ndarray()),
+        #[cfg(feature = "wgpu")]
+        ("wgpu", Some(_)) => Ok(Device::wgpu(burn::tensor::DeviceKind::default())),
+        #[cfg(feature = "cuda")]
+        ("cuda", Some(index)) => Ok(Device::cuda(index)),
+        _ => Err(Error::Device { name: name.into(), compiled: compiled() }),
+    }
+}
+
+fn compiled() -> Vec<&'static str> {
+    let enabled = [
+        true,
+        cfg!(feature = "flex"),
+        cfg!(feature = "ndarray"),
+        cfg!(feature = "wgpu"),
+        cfg!(feature = "cuda"),
+    ];
+    BACKENDS
+        .into_iter()
+        .zip(enabled)
+        .filter(|(_, enabled)| *enabled)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_unknown_names_and_indices() {
+        for name in ["gpu", "", "flex:1", "cuda:x", "ndarray:-1"] {
+            let error = device_by_name(name).unwrap_err();
+            assert!(matches!(error, Error::Device { .. }), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Parameter-efficient fine-tuning methods for [Burn](burn).
+//!
+//! This crate knows tensors and parameters; it knows no model, no dataset and no terminal.
+//!
+//! A [`Method`] is attached to any Burn module by a [`Tuner`], whose [`step`](Tuner::step) is
+//! called with the gradients of each batch:
+//!
+//! ```no_run
+//! use burn::module::Module;
+//! use burn::optim::{AdamConfig, GradientsParams};
+//! use burn::tensor::Tensor;
+//! use peft_core::adapter::losia::{Losia, LosiaConfig};
+//! use peft_core::{Tuner, TunerConfig};
+//!
+//! # fn example<M: Module>(model: M, loss: impl Fn(&M) -> Tensor<1>) -> Result<M, peft_core::Error> {
+//! let method = Losia::new(LosiaConfig::new(1000).with_rank_factor(0.125))?;
+//! let (mut tuner, mut model) = Tuner::attach(method, TunerConfig::default(), model)?;
+//! let mut optim = AdamConfig::new().init(); // steps what is trained densely, if anything
+//! for _ in 0..1000 {
+//!     let grads = GradientsParams::from_grads(loss(&model).backward(), &model);
+//!     (model, _) = tuner.step(model, &mut optim, grads, 1.0)?;
+//! }
+//! tuner.merge(model)
+//! # }
+//! ```
+//!
+//! The model needs no change: adapters are Burn reparameterizations. A model that calls the
+//! [`hook`] instead of `Linear::forward` gets them computed on activations, without dense weights
+//! and dense gradients.
+
+pub mod adapter;
+mod catalogue;
+mod dense;
+mod device;
+mod error;
+pub mod gradients;
+pub mod hook;
+mod importance;
+pub mod method;
+mod plan;
+mod record;
+pub mod schedule;
+pub mod subnet;
+pub mod target;
+mod tuner;
+
+pub use catalogue::{Catalogue, ParamInfo};
+pub use device::device_by_name;
+pub use error::Error;
+pub use importance::{Importance, Sensitivity};
+pub use method::{Event, Method};
+pub use plan::Plan;
+pub use record::Record;
+pub use target::TargetModules;
+pub use tuner::{ParamCounts, StepReport, Tuner, TunerConfig};

@@ -1,0 +1,132 @@
+//! What a fine-tuning method is.
+
+use burn::module::ParamId;
+use burn::optim::GradientsParams;
+use burn::tensor::{Int, Tensor};
+use serde::Serialize;
+
+use crate::adapter::Adapter;
+use crate::adapter::losia::Relocalization;
+use crate::{Catalogue, Error, Plan, Record};
+
+/// A fine-tuning method: what it attaches to a model, how it looks at gradients, what it changes.
+///
+/// A method never touches the model. It reads parameters through [`Params`] and returns a
+/// [`Plan`], which [`Tuner`](crate::Tuner), the only caller, applies in one traversal. Every
+/// decision is a function of the step, the gradients and the method's own state.
+pub trait Method: Send {
+    /// Name in configurations and reports, such as `losia-pro`.
+    fn name(&self) -> &'static str;
+
+    /// Decides which parameters of the catalogued model get an adapter, and starts its state.
+    fn attach(&mut self, catalogue: &Catalogue, params: &dyn Params) -> Result<Attachments, Error>;
+
+    /// Looks at raw, unclipped gradients before the optimizer, and takes out those that are for
+    /// its eyes only.
+    fn observe(
+        &mut self,
+        step: usize,
+        params: &dyn Params,
+        grads: &mut GradientsParams,
+    ) -> Result<(), Error>;
+
+    /// Takes the (clipped) gradients of its own parameters and decides what changes at the end of
+    /// `step`.
+    fn update(
+        &mut self,
+        step: usize,
+        params: &dyn Params,
+        grads: &mut GradientsParams,
+    ) -> Result<Plan, Error>;
+
+    /// Learning rate at `step`, for reports: the highest of any parameter.
+    fn learning_rate(&self, step: usize) -> f64;
+
+    /// Folds the adapters into the base, at the end of training after `step` steps.
+    fn settle(&mut self, step: usize, params: &dyn Params) -> Result<Plan, Error>;
+
+    /// Everything that must survive a restart, adapters included.
+    fn record(&self, params: &dyn Params) -> Result<Record, Error>;
+
+    /// Restores what [`record`](Method::record) returned, after `step` steps, on a model to which
+    /// this method was attached anew from the original weights.
+    fn restore(&mut self, step: usize, record: &Record, params: &dyn Params)
+    -> Result<Plan, Error>;
+}
+
+impl<T: Method + ?Sized> Method for Box<T> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn attach(&mut self, catalogue: &Catalogue, params: &dyn Params) -> Result<Attachments, Error> {
+        (**self).attach(catalogue, params)
+    }
+
+    fn observe(
+        &mut self,
+        step: usize,
+        params: &dyn Params,
+        grads: &mut GradientsParams,
+    ) -> Result<(), Error> {
+        (**self).observe(step, params, grads)
+    }
+
+    fn update(
+        &mut self,
+        step: usize,
+        params: &dyn Params,
+        grads: &mut GradientsParams,
+    ) -> Result<Plan, Error> {
+        (**self).update(step, params, grads)
+    }
+
+    fn learning_rate(&self, step: usize) -> f64 {
+        (**self).learning_rate(step)
+    }
+
+    fn settle(&mut self, step: usize, params: &dyn Params) -> Result<Plan, Error> {
+        (**self).settle(step, params)
+    }
+
+    fn record(&self, params: &dyn Params) -> Result<Record, Error> {
+        (**self).record(params)
+    }
+
+    fn restore(
+        &mut self,
+        step: usize,
+        record: &Record,
+        params: &dyn Params,
+    ) -> Result<Plan, Error> {
+        (**self).restore(step, record, params)
+    }
+}
+
+/// Read access to a model's parameters, without autodiff.
+pub trait Params {
+    /// A float matrix: the stored base, where an adapter is attached.
+    fn matrix(&self, id: ParamId) -> Option<Tensor<2>>;
+
+    /// A vector of integers.
+    fn indices(&self, id: ParamId) -> Option<Tensor<1, Int>>;
+}
+
+/// What a method attaches to a model.
+#[derive(Debug, Default)]
+pub struct Attachments {
+    /// Adapter by the parameter it goes to.
+    pub adapters: Vec<(ParamId, Adapter)>,
+    /// Bases whose dense gradient the first step needs.
+    pub tracked: Vec<ParamId>,
+    /// Parameters trained densely by the optimizer.
+    pub dense: Vec<ParamId>,
+}
+
+/// Something a method did that a person may want to see.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A subnet moved (LoSiA).
+    Relocalization(Relocalization),
+}

@@ -1,0 +1,285 @@
+//! The one step function of every training run.
+
+use std::collections::{HashMap, HashSet};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::Adapter;
+use crate::dense::{self, DenseParam};
+use crate::gradients::{clip_factor, global_norm, scale};
+use crate::method::{Attachments, Event, Method, Params};
+use crate::schedule::DenseSchedule;
+use crate::target::modules_to_save;
+use crate::{Catalogue, Error, Record};
+
+/// What a run does beside its method.
+#[derive(Debug, Clone, Default)]
+pub struct TunerConfig {
+    /// Clips the global norm of everything that trains. `None`: no clipping.
+    pub max_grad_norm: Option<f64>,
+    /// Modules or parameters trained densely beside the method's own.
+    pub modules_to_save: Vec<String>,
+    /// Their learning rate; `None`: the method's.
+    pub dense_learning_rate: Option<(f64, DenseSchedule)>,
+}
+
+/// A method attached to a model, and the count of steps taken.
+///
+/// The training loop computes gradients; [`step`](Tuner::step) does all the rest. Trainers,
+/// conformance runs and benches call the same function.
+#[derive(Debug)]
+pub struct Tuner<T = Box<dyn Method>> {
+    method: T,
+    config: TunerConfig,
+    steps: usize,
+    counts: ParamCounts,
+    dense: Vec<DenseParam>,
+}
+
+/// Parameters of an attached model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParamCounts {
+    /// Elements that training changes at any one time.
+    pub trainable: usize,
+    /// Elements of the model without adapters.
+    pub total: usize,
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub struct StepReport {
+    /// Number of the step, from 0.
+    pub step: usize,
+    /// Highest learning rate used.
+    pub learning_rate: f64,
+    /// Global norm of the gradients before clipping, `[1]`, on the device.
+    pub grad_norm: Option<Tensor<1>>,
+    /// What the method has to report.
+    pub events: Vec<Event>,
+}
+
+impl<T: Method> Tuner<T> {
+    /// Attaches `method` to `model`: freezes every parameter, attaches adapters, and makes what
+    /// trains require gradients. The model must be on an autodiff device.
+    ///
+    /// # Errors
+    /// What [`Catalogue::of`], [`modules_to_save`] and the method's own checks refuse.
+    pub fn attach<M: Module>(
+        mut method: T,
+        config: TunerConfig,
+        model: M,
+    ) -> Result<(Self, M), Error> {
+        let catalogue = Catalogue::of(&model)?;
+        let mut attachments = method.attach(&catalogue, &ModelParams(&model))?;
+        let saved = modules_to_save(&config.modules_to_save, &catalogue)?;
+        attachments.dense.extend(saved.iter().map(|param| param.id));
+        let dense = dense_params(&attachments, &catalogue);
+        let counts = ParamCounts {
+            trainable: trainable(&attachments, &catalogue),
+            total: catalogue.num_elements(),
+        };
+        let model = model.apply_reparameterization(Attacher::new(attachments));
+        Ok((Self { method, config, steps: 0, counts, dense }, model))
+    }
+
+    /// One optimizer step. `grads` are raw gradients of the mean loss over target tokens times
+    /// `1 / grad_scale`: gradients accumulated over several batches are made a mean here, before
+    /// importance, clipping and Adam see them. Parameters trained densely are stepped by `optim`.
+    ///
+    /// # Errors
+    /// [`Error::ParameterGone`] if `model` is not the attached one. The step is then not counted.
+    pub fn step<M: Module>(
+        &mut self,
+        model: M,
+        optim: &mut ModuleOptimizer,
+        mut grads: GradientsParams,
+        grad_scale: f64,
+    ) -> Result<(M, StepReport), Error> {
+        let step = self.steps;
+        if grad_scale != 1.0 {
+            self.scale_by(&model, &mut grads, grad_scale);
+        }
+        self.method.observe(step, &ModelParams(&model), &mut grads)?;
+        let grad_norm = global_norm(&model, &grads);
+        if let Some((norm, max_norm)) = grad_norm.clone().zip(self.config.max_grad_norm) {
+            scale(&model, &mut grads, clip_factor(norm, max_norm));
+        }
+        let plan = self.method.update(step, &ModelParams(&model), &mut grads)?;
+        let (model, events) = plan.apply(model);
+        let model = match grads.is_empty() {
+            true => model,
+            false => optim.step(self.dense_learning_rate(step), model, grads),
+        };
+        self.steps += 1;
+        let learning_rate = self.method.learning_rate(step);
+        Ok((model, StepReport { step, learning_rate, grad_norm, events }))
+    }
+
+    /// Folds all adapters into the base and removes them.
+    ///
+    /// # Errors
+    /// [`Error::ParameterGone`] if `model` is not the attached one.
+    pub fn merge<M: Module>(&mut self, model: M) -> Result<M, Error> {
+        let plan = self.method.settle(self.steps, &ModelParams(&model))?;
+        Ok(plan.apply(model).0.materialize())
+    }
+
+    /// Everything that must survive a restart: the method's state, its adapters, and the densely
+    /// trained parameters. The state of their optimizer is not part of it.
+    ///
+    /// # Errors
+    /// [`Error::ParameterGone`] if `model` is not the attached one.
+    pub fn record<M: Module>(&self, model: &M) -> Result<Record, Error> {
+        let mut record = self.method.record(&ModelParams(model))?;
+        let dense = dense::record(model, &self.dense, &mut record)?;
+        record.describe(&Meta { dense, steps: self.steps })?;
+        Ok(record)
+    }
+
+    /// Restores a record on a freshly attached model. Densely trained parameters get the
+    /// identities they had, so that the record of their optimizer fits.
+    ///
+    /// # Errors
+    /// [`Error::Record`] if the record does not fit the configuration or the model.
+    pub fn restore<M: Module>(&mut self, model: M, record: &Record) -> Result<M, Error> {
+        let meta: Meta = record.description()?;
+        let plan = self.method.restore(meta.steps, record, &ModelParams(&model))?;
+        let (model, _) = plan.apply(model);
+        self.steps = meta.steps;
+        dense::restore(model, &mut self.dense, record, &meta.dense)
+    }
+
+    /// The method.
+    pub fn method(&self) -> &T {
+        &self.method
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Sizes of the attached model.
+    pub fn counts(&self) -> ParamCounts {
+        self.counts
+    }
+
+    /// Learning rate of the step to come: the highest of any of the method's parameters.
+    pub fn learning_rate(&self) -> f64 {
+        self.method.learning_rate(self.steps)
+    }
+
+    /// Learning rate of densely trained parameters at `step`.
+    pub fn dense_learning_rate(&self, step: usize) -> f64 {
+        match &self.config.dense_learning_rate {
+            Some((peak, schedule)) => peak * schedule.multiplier(step),
+            None => self.method.learning_rate(step),
+        }
+    }
+
+    fn scale_by<M: Module>(&self, model: &M, grads: &mut GradientsParams, factor: f64) {
+        if let Some(device) = model.devices().into_iter().next() {
+            scale(model, grads, Tensor::from_data([factor as f32], &device.inner()));
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    dense: Vec<(String, u64)>,
+    steps: usize,
+}
+
+fn dense_params(attachments: &Attachments, catalogue: &Catalogue) -> Vec<DenseParam> {
+    let ids: HashSet<_> = attachments.dense.iter().collect();
+    let dense = catalogue.params().iter().filter(|param| ids.contains(&param.id));
+    dense.map(|param| DenseParam { id: param.id, path: param.path.clone() }).collect()
+}
+
+fn trainable(attachments: &Attachments, catalogue: &Catalogue) -> usize {
+    let adapters: usize = attachments.adapters.iter().map(|(_, a)| a.num_params()).sum();
+    let dense: HashSet<_> = attachments.dense.iter().collect();
+    let dense = catalogue.params().iter().filter(|param| dense.contains(&param.id));
+    adapters + dense.map(|param| param.num_elements()).sum::<usize>()
+}
+
+struct Attacher {
+    adapters: HashMap<ParamId, Adapter>,
+    tracked: HashSet<ParamId>,
+}
+
+impl Attacher {
+    fn new(attachments: Attachments) -> Self {
+        Self {
+            adapters: attachments.adapters.into_iter().collect(),
+            tracked: attachments.tracked.into_iter().chain(attachments.dense).collect(),
+        }
+    }
+}
+
+impl Reparameterizer for Attacher {
+    type Reparam = Adapter;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        _path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<Adapter>) {
+        let adapter = self.adapters.remove(&param.id).map(|adapter| match param.is_autodiff() {
+            true => adapter.train(),
+            false => adapter,
+        });
+        let tracked = self.tracked.contains(&param.id);
+        (param.set_require_grad(tracked), adapter)
+    }
+}
+
+struct ModelParams<'a, M>(&'a M);
+
+impl<M: Module> Params for ModelParams<'_, M> {
+    fn matrix(&self, id: ParamId) -> Option<Tensor<2>> {
+        let mut find = Find::new(id);
+        self.0.visit(&mut find);
+        find.matrix
+    }
+
+    fn indices(&self, id: ParamId) -> Option<Tensor<1, Int>> {
+        let mut find = Find::new(id);
+        self.0.visit(&mut find);
+        find.indices
+    }
+}
+
+struct Find {
+    id: ParamId,
+    matrix: Option<Tensor<2>>,
+    indices: Option<Tensor<1, Int>>,
+}
+
+impl Find {
+    fn new(id: ParamId) -> Self {
+        Self { id, matrix: None, indices: None }
+    }
+}
+
+fn downcast<T: 'static>(value: impl std::any::Any) -> Option<T> {
+    let value: Box<dyn std::any::Any> = Box::new(value);
+    value.downcast().ok().map(|value| *value)
+}
+
+impl ModuleVisitor for Find {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.id == self.id {
+            self.matrix = downcast(param.base().without_autodiff());
+        }
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        if param.id == self.id {
+            self.indices = downcast(param.val().without_autodiff());
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! LoSiA on a plain Burn module: what moves, what does not, and what a record brings back.
+
+mod common;
+
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use common::{Mlp, attach, batches, bits, config, device, max_difference, step, values};
+use peft_core::adapter::Adapter;
+use peft_core::schedule::UpdateType;
+use peft_core::subnet::gather;
+use peft_core::{Error, Event};
+
+const STEPS: usize = 60;
+
+#[test]
+fn a_fresh_adapter_is_the_identity() {
+    let device = device();
+    let plain = Mlp::new(&device, false);
+    let batch = &batches(&device, 1)[0];
+    let want = plain.forward(batch.0.clone()).into_data();
+    for hooked in [false, true] {
+        let (_, model) = attach(config(), Mlp { hooked, ..plain.clone() });
+        assert_eq!(bits(&model.forward(batch.0.clone()).into_data()), bits(&want));
+    }
+}
+
+#[test]
+fn activation_path_equals_composed_path_over_60_steps() {
+    let device = device();
+    let batches = batches(&device, 4);
+    let run = |pro: bool| {
+        let (mut tuner, mut model) = attach(config().with_pro(pro), Mlp::new(&device, true));
+        let (mut losses, mut subnets) = (vec![], vec![]);
+        for index in 0..STEPS {
+            let (next, loss, events) = step(&mut tuner, model, &batches[index % 4]);
+            model = next;
+            losses.push(loss);
+            subnets.extend(events.into_iter().map(|Event::Relocalization(r)| r.subnet));
+        }
+        (losses, subnets, values(&tuner.merge(model).expect("merges")))
+    };
+    let (pro, dense) = (run(true), run(false));
+    assert_eq!(pro.1.len(), STEPS / 3);
+    assert_eq!(pro.1, dense.1, "selections");
+    assert!(pro.0[0] > 1.05 * pro.0[STEPS - 4], "it must learn: {:?}", pro.0);
+    for (a, b) in pro.0.iter().zip(&dense.0) {
+        assert!((a - b).abs() < 2e-6, "loss {a} against {b}");
+    }
+    for ((path, a), (_, b)) in pro.2.iter().zip(&dense.2) {
+        assert!(max_difference(a, b) < 5e-6, "{path}: {}", max_difference(a, b));
+    }
+}
+
+#[test]
+fn block_gradients_equal_dense_autodiff() {
+    let device = device();
+    let batch = &batches(&device, 1)[0];
+    let plain = Mlp::new(&device, false);
+    let dense = GradientsParams::from_grads(plain.loss(batch).backward(), &plain);
+    let (tuner, model) = attach(config(), Mlp { hooked: true, ..plain.clone() });
+    let grads = GradientsParams::from_grads(model.loss(batch).backward(), &model);
+    for (layer, reference) in [(&model.blocks[0], &plain.blocks[0]), (&model.head, &plain.head)] {
+        let Some(Adapter::Subnet(block)) = layer.weight.reparameterization() else {
+            panic!("no adapter")
+        };
+        let want = dense.get::<2>(reference.weight.id).expect("dense gradient");
+        let index = |p: &burn::module::Param<Tensor<1, burn::tensor::Int>>| p.val().inner();
+        let want = gather(want, index(&block.rows), index(&block.cols)).into_data();
+        let got = grads.get::<2>(block.delta.id).expect("block gradient").into_data();
+        assert!(max_difference(&got, &want) < 1e-6);
+        assert!(want.iter::<f32>().any(|x| x.abs() > 1e-3), "not all zero");
+    }
+    let localized: Vec<_> =
+        tuner.method().targets().iter().filter(|t| t.slot() == 0).map(|t| t.path()).collect();
+    assert_eq!(localized, ["blocks.0.weight"]);
+    assert!(grads.get::<2>(model.blocks[0].weight.id).is_some(), "its own slot: dense gradient");
+    assert!(grads.get::<2>(model.blocks[1].weight.id).is_none(), "outside: none");
+    assert!(grads.get::<1>(model.head.bias.as_ref().unwrap().id).is_none(), "biases are frozen");
+}
+
+#[test]
+fn settled_blocks_rebuild_the_trained_weights_bit_for_bit() {
+    let device = device();
+    let batches = batches(&device, 4);
+    let original = Mlp::new(&device, true);
+    let (mut tuner, mut model) = attach(config(), original.clone());
+    for index in 0..20 {
+        (model, ..) = step(&mut tuner, model, &batches[index % 4]);
+    }
+    let trained = values(&tuner.merge(model).expect("merges"));
+    let mut touched = 0;
+    for ((path, before), (_, after)) in values(&original).iter().zip(&trained) {
+        let blocks = tuner.method().settled().iter().filter(|block| &block.path == path);
+        if before.rank() != 2 {
+            assert_eq!(bits(before), bits(after), "{path} is frozen");
+            continue;
+        }
+        let weight = Tensor::<2>::from_data(before.clone(), &device.clone().inner());
+        let mut inside = vec![false; before.num_elements()];
+        let columns = before.shape()[1];
+        let rebuilt = blocks.fold(weight, |weight, block| {
+            for (row, col) in cells(block.subnet.rows(), block.subnet.cols()) {
+                inside[row * columns + col] = true;
+            }
+            block.apply(weight)
+        });
+        assert_eq!(bits(&rebuilt.into_data()), bits(after), "{path}");
+        for ((was, is), inside) in bits(before).into_iter().zip(bits(after)).zip(inside) {
+            assert!(inside || was == is, "{path}: an entry outside every block changed");
+            touched += usize::from(was != is);
+        }
+    }
+    assert!(touched > 40, "training changed only {touched} entries");
+}
+
+fn cells<'a>(rows: &'a [usize], cols: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
+    rows.iter().flat_map(move |&row| cols.iter().map(move |&col| (row, col)))
+}
+
+#[test]
+fn a_record_resumes_bit_for_bit_anywhere_in_a_slot() {
+    let device = device();
+    let batches = batches(&device, 4);
+    let original = Mlp::new(&device, true);
+    let config = || config().with_weight_decay(0.01);
+    let run = |mut tuner, mut model, from: usize| {
+        for index in from..14 {
+            (model, ..) = step(&mut tuner, model, &batches[index % 4]);
+        }
+        values(&model)
+    };
+    let (tuner, model) = attach(config(), original.clone());
+    let want = run(tuner, model, 0);
+    for stop in [1, 3, 4, 9, 11] {
+        let (mut tuner, mut model) = attach(config(), original.clone());
+        for index in 0..stop {
+            (model, ..) = step(&mut tuner, model, &batches[index % 4]);
+        }
+        let record = tuner.record(&model).expect("records");
+        let (mut tuner, fresh) = attach(config().with_seed(99), original.clone());
+        let fresh = tuner.restore(fresh, &record).expect("restores");
+        for ((path, got), (_, want)) in run(tuner, fresh, stop).iter().zip(&want) {
+            assert_eq!(bits(got), bits(want), "{path} after a stop at {stop}");
+        }
+    }
+}
+
+#[test]
+fn fixed_subnets_never_move_and_synchronous_ones_move_together() {
+    let device = device();
+    let batches = batches(&device, 4);
+    for (update_type, moves) in [(UpdateType::Fixed, 0), (UpdateType::Synchronous, 2 * 3)] {
+        let (mut tuner, mut model) =
+            attach(config().with_update_type(update_type), Mlp::new(&device, true));
+        let mut count = 0;
+        for index in 0..12 {
+            let (next, _, events) = step(&mut tuner, model, &batches[index % 4]);
+            (model, count) = (next, count + events.len());
+        }
+        assert_eq!(count, moves, "{update_type:?}");
+    }
+}
+
+#[test]
+fn not_a_number_keeps_the_subnet_and_is_reported() {
+    let device = device();
+    let (mut tuner, mut model) = attach(config(), Mlp::new(&device, true));
+    let before = tuner.method().targets()[0].subnet().clone();
+    let batch = &batches(&device, 1)[0];
+    let broken = common::Batch(batch.0.clone() * f32::NAN, batch.1.clone());
+    let mut reported = vec![];
+    for _ in 0..3 {
+        let (next, _, events) = step(&mut tuner, model, &broken);
+        model = next;
+        reported.extend(events);
+    }
+    let [Event::Relocalization(event)] = &reported[..] else { panic!("{reported:?}") };
+    assert_eq!(event.strategy, None);
+    assert_eq!(tuner.method().targets()[0].subnet(), &before);
+}
+
+#[test]
+fn what_cannot_be_attached_is_refused() {
+    let device = device();
+    let (tuner, model) = attach(config(), Mlp::new(&device, true));
+    let again = peft_core::Tuner::attach(
+        peft_core::adapter::losia::Losia::new(config()).unwrap(),
+        Default::default(),
+        model.clone(),
+    );
+    assert!(matches!(again, Err(Error::AlreadyAttached { path }) if path == "blocks.0.weight"));
+    assert!(matches!(
+        tuner.record(&Mlp::new(&device, true)),
+        Err(Error::ParameterGone { path }) if path == "blocks.0.weight"
+    ));
+    let record = tuner.record(&model).unwrap();
+    let (mut other, model) = attach(config().with_rank_factor(0.5), Mlp::new(&device, true));
+    assert!(matches!(other.restore(model, &record), Err(Error::Record { .. })));
+}

@@ -1,0 +1,180 @@
+//! Greedy generation.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::{CausalLm, Error, KvCache};
+
+/// Fills the columns in front of shorter prompts; no token attends to it.
+const FILLER: u32 = 0;
+
+impl CausalLm {
+    /// Continues every prompt by its most likely tokens, until one of `eos_token_id` or
+    /// `max_new_tokens`. Returns the new tokens of each prompt, without the one that ended it.
+    ///
+    /// Prompts of different lengths share a batch; each is continued as it would be alone. No
+    /// autodiff graph is recorded, even where the model's device has one.
+    ///
+    /// # Errors
+    /// [`Error::Prompt`] for an empty prompt or an unknown token id, [`Error::Device`] where the
+    /// device fails.
+    pub fn generate(
+        &self,
+        prompts: &[Vec<u32>],
+        max_new_tokens: usize,
+        eos_token_id: &[u32],
+    ) -> Result<Vec<Vec<u32>>, Error> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.check(prompts)?;
+        let model = self.valid();
+        let device = model.model.embed_tokens.weight.device();
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let padding: Vec<_> = prompts.iter().map(|prompt| longest - prompt.len()).collect();
+
+        let mut input = pad_left(prompts, &padding);
+        let mut cache = KvCache::new(padding);
+        let mut rows = vec![Row::default(); prompts.len()];
+        for _ in 0..max_new_tokens {
+            let next = model.most_likely(input, &mut cache, &device)?;
+            rows.iter_mut().zip(&next).for_each(|(row, &token)| row.push(token, eos_token_id));
+            if rows.iter().all(|row| row.ended) {
+                break;
+            }
+            input = next.into_iter().map(|token| vec![token]).collect();
+        }
+        Ok(rows.into_iter().map(|row| row.tokens).collect())
+    }
+
+    /// Every prompt must have tokens, and tokens the embedding knows.
+    fn check(&self, prompts: &[Vec<u32>]) -> Result<(), Error> {
+        let vocab_size = self.vocab_size();
+        for (index, prompt) in prompts.iter().enumerate() {
+            let unknown = prompt.iter().find(|&&token| token as usize >= vocab_size);
+            let reason = match unknown {
+                Some(token) => {
+                    format!("token {token} is not below the vocabulary size {vocab_size}")
+                }
+                None if prompt.is_empty() => "it is empty, expected at least one token".into(),
+                None => continue,
+            };
+            return Err(Error::Prompt { index, reason });
+        }
+        Ok(())
+    }
+
+    /// The most likely token after `input`, rows of equal length that continue `cache`.
+    fn most_likely(
+        &self,
+        input: Vec<Vec<u32>>,
+        cache: &mut KvCache,
+        device: &Device,
+    ) -> Result<Vec<u32>, Error> {
+        let shape = [input.len(), input.first().map_or(0, Vec::len)];
+        let ids: Vec<i64> = input.into_iter().flatten().map(i64::from).collect();
+        let input = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device);
+        self.step(input, cache)
+            .argmax(1)
+            .try_into_vec_as::<u32>()
+            .map_err(|e| Error::Device { reason: e.to_string() })
+    }
+}
+
+/// One sequence being continued.
+#[derive(Debug, Clone, Default)]
+struct Row {
+    tokens: Vec<u32>,
+    ended: bool,
+}
+
+impl Row {
+    fn push(&mut self, token: u32, eos_token_id: &[u32]) {
+        self.ended |= eos_token_id.contains(&token);
+        if !self.ended {
+            self.tokens.push(token);
+        }
+    }
+}
+
+fn pad_left(prompts: &[Vec<u32>], padding: &[usize]) -> Vec<Vec<u32>> {
+    let pad = |(prompt, &padding): (&Vec<u32>, &usize)| {
+        let mut row = vec![FILLER; padding];
+        row.extend(prompt);
+        row
+    };
+    prompts.iter().zip(padding).map(pad).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fixtures::tiny;
+    use crate::testing::device;
+
+    fn prompts() -> Vec<Vec<u32>> {
+        vec![vec![1, 2, 3, 4, 5, 6], vec![7], vec![8, 9, 10]]
+    }
+
+    /// The definition of greedy generation: the whole sequence again for each token.
+    fn without_cache(model: &CausalLm, prompt: &[u32], max_new_tokens: usize) -> Vec<u32> {
+        let mut tokens = prompt.to_vec();
+        for _ in 0..max_new_tokens {
+            let ids = TensorData::new(tokens.clone(), [1, tokens.len()]);
+            let logits = model.forward(Tensor::from_data(ids, &device()), None);
+            let last = logits.narrow(1, tokens.len() - 1, 1).argmax(2);
+            tokens.push(last.try_into_vec_as::<u32>().unwrap()[0]);
+        }
+        tokens.split_off(prompt.len())
+    }
+
+    #[test]
+    fn a_batch_equals_one_at_a_time_without_cache() {
+        let model = tiny().init(&device());
+        let batch = model.generate(&prompts(), 12, &[]).unwrap();
+        for (prompt, got) in prompts().iter().zip(batch) {
+            assert_eq!(got, without_cache(&model, prompt, 12));
+            assert_eq!(got, model.generate(std::slice::from_ref(prompt), 12, &[]).unwrap()[0]);
+        }
+    }
+
+    #[test]
+    fn each_row_stops_at_its_own_end() {
+        let model = tiny().init(&device());
+        let full = model.generate(&prompts(), 8, &[]).unwrap();
+        let eos = full[0][2];
+        let stopped = model.generate(&prompts(), 8, &[eos]).unwrap();
+        for (full, stopped) in full.iter().zip(stopped) {
+            let end = full.iter().position(|&token| token == eos).unwrap_or(full.len());
+            assert_eq!(stopped, full[..end]);
+        }
+    }
+
+    #[test]
+    fn a_model_on_an_autodiff_device_generates_the_same() {
+        let model = tiny().init(&device().autodiff());
+        let plain = model.valid();
+        assert_eq!(
+            model.generate(&prompts(), 4, &[]).unwrap(),
+            plain.generate(&prompts(), 4, &[]).unwrap()
+        );
+    }
+
+    #[test]
+    fn nothing_to_do() {
+        let model = tiny().init(&device());
+        assert!(model.generate(&[], 3, &[]).unwrap().is_empty());
+        assert_eq!(model.generate(&[vec![1]], 0, &[]).unwrap(), [[0u32; 0]]);
+    }
+
+    #[test]
+    fn bad_prompts_are_refused_by_their_place() {
+        let model = tiny().init(&device());
+        for (bad, problem) in [(vec![], "empty"), (vec![1, 19], "token 19 is not below")] {
+            let error = model.generate(&[vec![1], bad], 1, &[]).unwrap_err();
+            assert!(error.to_string().starts_with("prompt 1: "), "{error}");
+            assert!(error.to_string().contains(problem), "{error}");
+            assert!(error.hint().is_some());
+        }
+    }
+}

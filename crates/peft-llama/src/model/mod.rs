@@ -1,0 +1,247 @@
+//! The decoder. Field names are those of the checkpoint, so module paths equal tensor names.
+
+mod attention;
+mod cache;
+mod decoder;
+mod layer;
+mod mask;
+mod mlp;
+mod norm;
+mod projection;
+mod rotary;
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Bool, Device, Int, Tensor};
+use peft_core::hook;
+
+use crate::LlamaConfig;
+pub use attention::Attention;
+pub use cache::KvCache;
+pub use decoder::Decoder;
+pub use layer::Layer;
+pub use mlp::Mlp;
+pub use norm::RmsNorm;
+pub use rotary::Rotary;
+
+/// A decoder with an output head over the vocabulary: LLaMA for causal language modelling.
+///
+/// Made by [`LlamaConfig::init`] with random weights, or by
+/// [`Checkpoint::load`](crate::Checkpoint::load).
+#[derive(Module, Debug)]
+pub struct CausalLm {
+    /// Embedding, layers and final norm.
+    pub model: Decoder,
+    /// Output head `[hidden_size, vocab_size]`; `None` where it is the embedding.
+    pub lm_head: Option<Linear>,
+}
+
+impl LlamaConfig {
+    /// A model with weights drawn from N(0, `initializer_range`²), norms one and biases zero, in
+    /// the device's default float type. Nothing is allocated before a weight is first used.
+    pub fn init(&self, device: &Device) -> CausalLm {
+        let head = || projection::init(self, self.hidden_size, self.vocab_size, false, device);
+        CausalLm {
+            model: Decoder::new(self, device),
+            lm_head: (!self.tie_word_embeddings).then(head),
+        }
+    }
+}
+
+impl CausalLm {
+    /// Logits of the next token at every position, `[batch, seq, vocab_size]`, from ids
+    /// `[batch, seq]`.
+    ///
+    /// `attention_mask` `[batch, seq]` is true at real tokens and false at padding, which no token
+    /// attends to. Positions are 0 to `seq - 1` in every row, so pad on the right. Logits at
+    /// padding mean nothing.
+    ///
+    /// # Panics
+    /// Burn panics where an id is not below `vocab_size` or the shapes differ.
+    pub fn forward(
+        &self,
+        input_ids: Tensor<2, Int>,
+        attention_mask: Option<Tensor<2, Bool>>,
+    ) -> Tensor<3> {
+        let [batch, seq] = input_ids.dims();
+        let hidden = self.model.forward(input_ids, attention_mask); // [batch * seq, hidden]
+        let logits = self.head(hidden); // [batch * seq, vocab]
+        let vocab_size = logits.dims()[1];
+        logits.reshape([batch, seq, vocab_size])
+    }
+
+    /// The residual stream `[batch, seq, hidden_size]`: the embeddings, then the output of every
+    /// layer, the last one after the final norm (`num_hidden_layers + 1` tensors).
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn hidden_states(
+        &self,
+        input_ids: Tensor<2, Int>,
+        attention_mask: Option<Tensor<2, Bool>>,
+    ) -> Vec<Tensor<3>> {
+        self.model.hidden_states(input_ids, attention_mask)
+    }
+
+    /// Logits `[batch, vocab_size]` of the token after `input_ids` `[batch, seq]`, which continue
+    /// what `cache` holds. Reading a prompt in one step and then one token per step gives what
+    /// [`forward`](Self::forward) gives at the last position.
+    ///
+    /// # Panics
+    /// Burn panics where an id is not below `vocab_size` or the batch is not that of the cache.
+    pub fn step(&self, input_ids: Tensor<2, Int>, cache: &mut KvCache) -> Tensor<2> {
+        self.head(self.model.step(input_ids, cache))
+    }
+
+    /// Name of the weight the logits are computed with: `lm_head.weight`, or
+    /// `model.embed_tokens.weight` where the head is tied.
+    pub fn output_head_name(&self) -> &'static str {
+        match self.lm_head {
+            Some(_) => "lm_head.weight",
+            None => "model.embed_tokens.weight",
+        }
+    }
+
+    /// Number of token ids the model knows.
+    pub fn vocab_size(&self) -> usize {
+        self.model.embed_tokens.weight.lazy_shape()[0]
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => hook::linear(head, hidden),
+            None => hook::tied_head(&self.model.embed_tokens, hidden),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fixtures::{tiny, tiny_with};
+    use crate::testing::device;
+    use burn::module::{ModuleVisitor, Param};
+    use serde_json::json;
+
+    fn ids(rows: &[[i64; 5]]) -> Tensor<2, Int> {
+        let flat: Vec<i64> = rows.concat();
+        Tensor::<1, Int>::from_data(flat.as_slice(), &device()).reshape([rows.len(), 5])
+    }
+
+    fn largest_difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        (a - b).abs().max().try_into_vec_as::<f32>().unwrap()[0]
+    }
+
+    #[derive(Default)]
+    struct Initialized(Vec<bool>);
+
+    impl ModuleVisitor for Initialized {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.is_initialized());
+        }
+    }
+
+    #[test]
+    fn init_allocates_nothing() {
+        let mut seen = Initialized::default();
+        tiny_with(json!({"attention_bias": true, "mlp_bias": true}))
+            .init(&device())
+            .visit(&mut seen);
+        assert_eq!(seen.0.len(), 1 + 2 * (2 + 4 * 2 + 3 * 2) + 1 + 1);
+        assert!(seen.0.iter().all(|initialized| !initialized));
+    }
+
+    #[test]
+    fn fresh_weights_have_the_configured_spread() {
+        let model =
+            tiny_with(json!({"vocab_size": 4096, "initializer_range": 0.05})).init(&device());
+        let weight = model.lm_head.unwrap().weight.val();
+        assert_eq!(weight.dims(), [16, 4096]);
+        let [mean, square] = [weight.clone().mean(), weight.square().mean()]
+            .map(|x| x.try_into_vec_as::<f32>().unwrap()[0]);
+        assert!(mean.abs() < 0.002 && (square.sqrt() - 0.05).abs() < 0.002, "{mean} {square}");
+    }
+
+    #[test]
+    fn a_tied_head_is_the_embedding() {
+        let mut tied = tiny_with(json!({"tie_word_embeddings": true})).init(&device());
+        let mut untied = tiny().init(&device());
+        assert_eq!(tied.output_head_name(), "model.embed_tokens.weight");
+        assert_eq!(untied.output_head_name(), "lm_head.weight");
+        tied.model = untied.model.clone();
+        let head = untied.lm_head.as_mut().unwrap();
+        head.weight = Param::from_tensor(tied.model.embed_tokens.weight.val().transpose());
+        let input = ids(&[[1, 2, 3, 4, 5]]);
+        let (a, b) = (tied.forward(input.clone(), None), untied.forward(input, None));
+        assert!(largest_difference(a, b) < 1e-5);
+    }
+
+    #[test]
+    fn no_token_sees_the_future_or_padding() {
+        let model = tiny().init(&device());
+        let mask = Tensor::<2, Bool>::from_data([[true, true, true, false, false]], &device());
+        let short = model.forward(ids(&[[1, 2, 3, 4, 5]]), Some(mask.clone()));
+        let other = model.forward(ids(&[[1, 2, 3, 6, 7]]), Some(mask));
+        let plain = model.forward(ids(&[[1, 2, 3, 8, 9]]), None);
+        let real = |x: Tensor<3>| x.narrow(1, 0, 3);
+        assert!(largest_difference(real(short.clone()), real(other)) < 1e-6);
+        assert!(largest_difference(real(short), real(plain)) < 1e-5);
+    }
+
+    #[test]
+    fn padding_in_front_is_not_attended_to() {
+        let model = tiny().init(&device());
+        let mask = Tensor::<2, Bool>::from_data([[false, false, true, true, true]], &device());
+        let a = model.forward(ids(&[[1, 2, 3, 4, 5]]), Some(mask.clone()));
+        let b = model.forward(ids(&[[6, 7, 3, 4, 5]]), Some(mask));
+        assert!(largest_difference(a.narrow(1, 2, 3), b.narrow(1, 2, 3)) < 1e-6);
+    }
+
+    #[test]
+    fn steps_equal_one_forward() {
+        let model = tiny().init(&device());
+        let input = ids(&[[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]);
+        let logits = model.forward(input.clone(), None);
+        let mut cache = KvCache::new(vec![0, 0]);
+        let first = model.step(input.clone().narrow(1, 0, 3), &mut cache);
+        let second = model.step(input.clone().narrow(1, 3, 1), &mut cache);
+        let third = model.step(input.narrow(1, 4, 1), &mut cache);
+        for (step, position) in [(first, 2), (second, 3), (third, 4)] {
+            let want = logits.clone().narrow(1, position, 1).squeeze_dim(1);
+            assert!(largest_difference(step, want) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn biases_take_part() {
+        let config = tiny_with(json!({"attention_bias": true, "mlp_bias": true}));
+        let mut model = config.init(&device());
+        let input = ids(&[[1, 2, 3, 4, 5]]);
+        let before = model.forward(input.clone(), None);
+        for layer in &mut model.model.layers {
+            layer.self_attn.v_proj.bias = Some(Param::from_tensor(Tensor::ones([8], &device())));
+            layer.mlp.up_proj.bias = Some(Param::from_tensor(Tensor::ones([12], &device())));
+        }
+        assert!(largest_difference(before, model.forward(input, None)) > 1e-3);
+    }
+
+    #[test]
+    fn every_weight_gets_a_gradient() {
+        #[derive(Default)]
+        struct Count(usize);
+        struct HasGradient<'a>(&'a burn::tensor::Gradients, Count);
+        impl ModuleVisitor for HasGradient<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                assert!(param.val().grad(self.0).is_some());
+                self.1.0 += 1;
+            }
+        }
+        let device = device().autodiff();
+        let model = tiny().init(&device);
+        let input = Tensor::<2, Int>::from_data([[1, 2, 3]], &device);
+        let gradients = model.forward(input, None).square().sum().backward();
+        let mut visitor = HasGradient(&gradients, Count::default());
+        model.visit(&mut visitor);
+        assert_eq!(visitor.1.0, 1 + 2 * 9 + 1 + 1);
+    }
+}

@@ -1,0 +1,175 @@
+//! `metrics.jsonl`: one JSON object per logged step.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The writer of `metrics.jsonl`. Every object has an unsigned integer `step`, and the steps
+/// never decrease.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// The file's name in the output folder.
+    pub const FILE_NAME: &str = "metrics.jsonl";
+
+    /// Starts an empty log in the folder `dir`, in place of an older one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(Self::FILE_NAME);
+        let file = File::create(&path).map_err(Error::write(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Goes on with the log in the folder `dir`, or starts one if there is none. Lines from
+    /// `step` on, which the resumed run will write again, are removed, and so is a last line that
+    /// a crash left unfinished.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::BadMetricsLine`] when a finished line has no `step`; the file
+    /// is then left as it is.
+    pub fn resume(dir: &Path, step: u64) -> Result<Self, Error> {
+        let path = dir.join(Self::FILE_NAME);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(Error::write(&path))?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(Error::read(&path))?;
+
+        let length = length_before(&content, step, &path)?;
+        file.set_len(length).map_err(Error::write(&path))?;
+        file.seek(SeekFrom::End(0)).map_err(Error::write(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends `record` as one line, handed to the operating system at once. Numbers that are not
+    /// finite become `null`.
+    ///
+    /// # Errors
+    /// [`Error::Serialize`] or [`Error::Io`].
+    pub fn write(&mut self, record: &impl Serialize) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(record)
+            .map_err(|source| Error::Serialize { path: self.path.clone(), source })?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(Error::write(&self.path))
+    }
+}
+
+#[derive(Deserialize)]
+struct Stamp {
+    step: u64,
+}
+
+/// The bytes of the finished lines before `step`.
+fn length_before(content: &[u8], step: u64, path: &Path) -> Result<u64, Error> {
+    let mut length = 0;
+    let lines = content.split_inclusive(|byte| *byte == b'\n');
+    for (index, line) in lines.filter(|line| line.ends_with(b"\n")).enumerate() {
+        let stamp: Stamp = serde_json::from_slice(line).map_err(|source| {
+            Error::BadMetricsLine { path: path.to_owned(), line: index + 1, source }
+        })?;
+        if stamp.step >= step {
+            break;
+        }
+        length += line.len() as u64;
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn folder(content: &str) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MetricsLog::FILE_NAME), content).unwrap();
+        folder
+    }
+
+    fn content(folder: &TempDir) -> String {
+        fs::read_to_string(folder.path().join(MetricsLog::FILE_NAME)).unwrap()
+    }
+
+    #[test]
+    fn a_new_log_replaces_the_old_and_holds_one_object_per_line() {
+        let folder = folder("{\"step\":9}\n");
+        let mut log = MetricsLog::create(folder.path()).unwrap();
+        log.write(&json!({"step": 1, "loss": 0.5})).unwrap();
+        log.write(&json!({"step": 2, "loss": f64::NAN})).unwrap();
+        // The log is still open: its lines are there at once.
+        assert_eq!(content(&folder), "{\"loss\":0.5,\"step\":1}\n{\"loss\":null,\"step\":2}\n");
+    }
+
+    #[test]
+    fn a_resumed_log_goes_on_before_the_step() {
+        let cases = [
+            ("{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n", "{\"step\":1}\n"),
+            ("{\"step\":1}\n{\"step\":1}\n", "{\"step\":1}\n{\"step\":1}\n"),
+            // Unfinished, though it would parse: its number may have lost digits.
+            ("{\"step\":1}\n{\"step\":1", "{\"step\":1}\n"),
+            ("{\"step\":1}", ""),
+            ("{\"step\":5}\n", ""),
+            ("", ""),
+        ];
+        for (before, kept) in cases {
+            let folder = folder(before);
+            let mut log = MetricsLog::resume(folder.path(), 2).unwrap();
+            log.write(&json!({"step": 2})).unwrap();
+            assert_eq!(content(&folder), format!("{kept}{{\"step\":2}}\n"), "{before}");
+        }
+    }
+
+    #[test]
+    fn a_run_resumed_in_a_new_folder_starts_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        MetricsLog::resume(folder.path(), 7).unwrap();
+        assert_eq!(content(&folder), "");
+    }
+
+    #[test]
+    fn a_line_without_a_step_is_named_and_nothing_is_removed() {
+        for bad in ["{\"loss\":1}", "not JSON", "{\"step\":-1}"] {
+            let before = format!("{{\"step\":1}}\n{bad}\n{{\"step\":3}}\n");
+            let folder = folder(&before);
+            let error = MetricsLog::resume(folder.path(), 3).unwrap_err();
+            assert!(error.to_string().contains("metrics.jsonl:2: expected"), "{error}");
+            assert!(error.hint().unwrap().contains("`output_dir`"));
+            assert_eq!(content(&folder), before);
+        }
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        for open in [MetricsLog::create, |dir: &Path| MetricsLog::resume(dir, 1)] {
+            let error = open(Path::new("/nowhere")).unwrap_err();
+            let message = error.to_string();
+            assert!(message.starts_with("cannot write `/nowhere/metrics.jsonl`"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_no_json_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = MetricsLog::create(folder.path()).unwrap();
+        let record = std::collections::BTreeMap::from([((1, 2), "a key must be text")]);
+        let error = log.write(&record).unwrap_err();
+        assert!(error.to_string().contains("metrics.jsonl` as JSON"), "{error}");
+        assert_eq!(content(&folder), "");
+    }
+}

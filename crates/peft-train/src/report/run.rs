@@ -1,0 +1,142 @@
+//! `run.json`: what a run was and what came of it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::write_atomic;
+use crate::Error;
+
+/// The content of `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The program's version.
+    pub version: String,
+    /// The resolved configuration.
+    pub config: Value,
+    /// The device, as Burn names it.
+    pub device: String,
+    /// The element type of the model's weights.
+    pub dtype: String,
+    /// How the run ended.
+    pub status: RunStatus,
+    /// Optimizer steps taken, those before a resume included.
+    pub steps: usize,
+    /// Wall time of the training, in seconds.
+    pub seconds: f64,
+    /// Real (unpadded) training tokens per second.
+    pub tokens_per_second: f64,
+    /// The process's largest resident size ([`peak_memory_bytes`](super::peak_memory_bytes)).
+    pub peak_memory_bytes: Option<u64>,
+    /// Parameters the method trains.
+    pub trainable_parameters: usize,
+    /// All parameters of the model, those of the method included.
+    pub total_parameters: usize,
+    /// Scores on the evaluation set before training, if they were taken.
+    pub before: Option<Scores>,
+    /// Scores on the evaluation set after training, if they were taken.
+    pub after: Option<Scores>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// All its steps were taken.
+    Completed,
+    /// Stopped by the user; it can be resumed.
+    Interrupted,
+    /// Stopped by an error.
+    Failed,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Share of items answered rightly, from 0 to 1, where the items have a right answer.
+    pub accuracy: Option<f64>,
+    /// Mean loss per target token, in nats.
+    pub loss: f64,
+    /// Items evaluated.
+    pub items: usize,
+}
+
+impl RunReport {
+    /// The file's name in the output folder.
+    pub const FILE_NAME: &str = "run.json";
+
+    /// Writes the report into the folder `dir`, in place of an older one: a reader sees the old
+    /// report or the new one, never a part.
+    ///
+    /// # Errors
+    /// [`Error::Io`], which names the file.
+    pub fn write(&self, dir: &Path) -> Result<(), Error> {
+        let path = dir.join(Self::FILE_NAME);
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|source| Error::Serialize { path: path.clone(), source })?;
+        json.push(b'\n');
+        write_atomic(&path, &json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn report() -> RunReport {
+        RunReport {
+            version: "0.1.0".into(),
+            config: json!({"method": "losia-pro"}),
+            device: "Flex".into(),
+            dtype: "f32".into(),
+            status: RunStatus::Interrupted,
+            steps: 120,
+            seconds: 1.5,
+            tokens_per_second: 2048.0,
+            peak_memory_bytes: None,
+            trainable_parameters: 10,
+            total_parameters: 1000,
+            before: Some(Scores { accuracy: None, loss: 2.5, items: 8 }),
+            after: None,
+        }
+    }
+
+    #[test]
+    fn the_keys_are_stable() {
+        let expected = json!({
+            "version": "0.1.0",
+            "config": {"method": "losia-pro"},
+            "device": "Flex",
+            "dtype": "f32",
+            "status": "interrupted",
+            "steps": 120,
+            "seconds": 1.5,
+            "tokens_per_second": 2048.0,
+            "peak_memory_bytes": null,
+            "trainable_parameters": 10,
+            "total_parameters": 1000,
+            "before": {"accuracy": null, "loss": 2.5, "items": 8},
+            "after": null,
+        });
+        assert_eq!(serde_json::to_value(report()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_written_report_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        report().write(folder.path()).unwrap();
+        let json = fs::read(folder.path().join(RunReport::FILE_NAME)).unwrap();
+        assert_eq!(serde_json::from_slice::<RunReport>(&json).unwrap(), report());
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file() {
+        let error = report().write(Path::new("/nowhere")).unwrap_err();
+        assert!(error.to_string().contains("`/nowhere/run.json`"), "{error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! A fine-tuning run on Burn's Learner.
+
+mod checkpoint;
+mod config;
+mod launch;
+mod model;
+mod session;
+
+pub use checkpoint::{CheckpointManifest, latest_checkpoint};
+pub use config::TrainConfig;
+pub use launch::{Finished, Run};
+pub use model::{BatchLoss, FineTune};

@@ -1,0 +1,99 @@
+//! The model as the Learner sees it.
+
+use burn::module::Module;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::tensor::{ExecutionError, Tensor};
+use burn::train::metric::{Adaptor, LossInput};
+use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use peft_llama::{CausalLm, cross_entropy_sum};
+
+use super::session::Session;
+use crate::data::Batch;
+
+/// A model together with the run that trains it.
+///
+/// [`TrainStep::optimize`] is where the Learner hands over to the method's step function.
+#[derive(Module, Debug)]
+pub struct FineTune {
+    /// The model, adapters attached.
+    pub model: CausalLm,
+    #[module(skip)]
+    session: Session,
+}
+
+/// Mean loss of a batch over its target tokens.
+#[derive(Debug)]
+pub struct BatchLoss {
+    loss: Tensor<1>,
+}
+
+impl FineTune {
+    pub(super) fn new(model: CausalLm, session: Session) -> Self {
+        Self { model, session }
+    }
+
+    /// Sum of the losses of the batch's target tokens, `[1]`.
+    fn loss_sum(&self, batch: &Batch) -> Tensor<1> {
+        let mask = Some(batch.attention_mask.clone());
+        let logits = self.model.forward(batch.input_ids.clone(), mask);
+        cross_entropy_sum(logits, batch.labels.clone()).0
+    }
+}
+
+impl TrainStep for FineTune {
+    type Input = Batch;
+    type Output = BatchLoss;
+
+    fn step(&self, batch: Batch) -> TrainOutput<BatchLoss> {
+        let sum = self.loss_sum(&batch);
+        let reference = self.session.begin(&batch, sum.clone().detach().inner());
+        let grads = sum.clone().div_scalar(reference).backward();
+        let targets = batch.target_tokens.max(1) as f64;
+        TrainOutput::new(self, grads, BatchLoss { loss: sum.detach().div_scalar(targets) })
+    }
+
+    fn optimize(
+        self,
+        optim: &mut ModuleOptimizer,
+        _lr: ModuleLearningRate,
+        grads: GradientsParams,
+    ) -> Self {
+        let Self { model, session } = self;
+        let model = session.optimize(model, optim, grads);
+        Self { model, session }
+    }
+
+    fn optimize_multi(
+        self,
+        _optim: &mut ModuleOptimizer,
+        _lr: ModuleLearningRate,
+        _grads: MultiGradientsParams,
+    ) -> Self {
+        self.session.refuse_multiple_devices();
+        self
+    }
+}
+
+impl InferenceStep for FineTune {
+    type Input = Batch;
+    type Output = BatchLoss;
+
+    fn step(&self, batch: Batch) -> BatchLoss {
+        let targets = batch.target_tokens.max(1) as f64;
+        BatchLoss { loss: self.loss_sum(&batch).div_scalar(targets) }
+    }
+}
+
+impl ItemLazy for BatchLoss {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        self.loss.device().flush()?;
+        Ok(Self { loss: self.loss.without_autodiff() })
+    }
+}
+
+impl Adaptor<LossInput> for BatchLoss {
+    fn adapt(&self) -> LossInput {
+        LossInput::new(self.loss.clone())
+    }
+}

@@ -1,0 +1,100 @@
+//! Largest errors, held against tolerances.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use burn::tensor::TensorData;
+
+use super::{Case, CaseError};
+
+/// Largest error by quantity, and what did not fit.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    errors: BTreeMap<String, f64>,
+    problems: Vec<String>,
+    note: Option<String>,
+}
+
+impl Comparison {
+    pub fn passed(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Records an error of `quantity` against its tolerance.
+    pub fn error(
+        &mut self,
+        case: &Case,
+        quantity: &str,
+        what: &str,
+        error: f64,
+    ) -> Result<(), CaseError> {
+        let tolerance = case.tolerance(quantity)?;
+        let largest = self.errors.entry(quantity.into()).or_insert(0.0);
+        *largest = largest.max(error);
+        if error.is_nan() || error > tolerance {
+            self.problems.push(format!("{what}: {quantity} off by {error:.2e} > {tolerance:.0e}"));
+        }
+        Ok(())
+    }
+
+    /// Compares every element of two tensors; relative to the largest wanted value where the
+    /// quantity's name ends in `_rel`.
+    pub fn tensor(
+        &mut self,
+        case: &Case,
+        quantity: &str,
+        what: &str,
+        got: &TensorData,
+        want: &TensorData,
+    ) -> Result<(), CaseError> {
+        if got.shape() != want.shape() {
+            let (got, want) = (got.shape(), want.shape());
+            self.problem(format!("{what}: shape {got:?}, expected {want:?}"));
+            return Ok(());
+        }
+        let pairs = || got.iter::<f32>().zip(want.iter::<f32>());
+        let error = pairs().map(|(a, b)| f64::from((a - b).abs())).fold(0.0, nan_max);
+        let scale = match quantity.ends_with("_rel") {
+            true => pairs().map(|(_, b)| f64::from(b.abs())).fold(f64::MIN_POSITIVE, f64::max),
+            false => 1.0,
+        };
+        self.error(case, quantity, what, error / scale)
+    }
+
+    /// Something that must be equal and is not.
+    pub fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    pub fn equal<T: PartialEq + fmt::Debug>(&mut self, what: &str, got: T, want: T) {
+        if got != want {
+            self.problem(format!("{what}: {got:?}, expected {want:?}"));
+        }
+    }
+
+    /// Says in the report why a comparison ended early.
+    pub fn note(&mut self, note: String) {
+        self.note = Some(note);
+    }
+}
+
+/// Unlike `f64::max`, keeps a NaN.
+fn nan_max(a: f64, b: f64) -> f64 {
+    match a.is_nan() || a > b {
+        true => a,
+        false => b,
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors = self.errors.iter().map(|(name, error)| format!("{name} {error:.1e}"));
+        let mut parts: Vec<String> = errors.collect();
+        parts.extend(self.note.clone());
+        parts.extend(self.problems.iter().take(3).cloned());
+        if self.problems.len() > 3 {
+            parts.push(format!("and {} more", self.problems.len() - 3));
+        }
+        f.write_str(&parts.join("; "))
+    }
+}

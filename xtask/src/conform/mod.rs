@@ -1,0 +1,125 @@
+//! Runs recorded reference cases: every folder with a `case.json`.
+
+mod case;
+mod compare;
+mod losia_trace;
+mod losia_unit;
+mod lr_table;
+mod model;
+mod tensors;
+mod weights;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+
+pub use case::Case;
+use compare::Comparison;
+
+/// What came of a case.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything within its tolerance; the largest errors.
+    Pass(Comparison),
+    /// Something beyond its tolerance.
+    Fail(Comparison),
+    /// Not run, and why.
+    Skip(String),
+}
+
+/// Why a case could not be run: a file of it is missing or malformed.
+pub type CaseError = Box<dyn std::error::Error>;
+
+/// The case folders below `dirs`: each itself, or those one level below it, by name.
+pub fn find(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, CaseError> {
+    let mut found = Vec::new();
+    for dir in dirs {
+        if is_case(dir) {
+            found.push(dir.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let mut below: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .filter(|p| is_case(p))
+            .collect();
+        below.sort();
+        found.extend(below);
+    }
+    Ok(found)
+}
+
+fn is_case(dir: &Path) -> bool {
+    dir.join("case.json").is_file()
+}
+
+/// Runs one case on `device`.
+pub fn run(dir: &Path, device: &Device) -> Result<(Case, Outcome), CaseError> {
+    let case = Case::read(dir)?;
+    let comparison = match case.kind.as_str() {
+        "model" => match model::architecture(&case)?.as_str() {
+            "llama" => model::run(&case, device),
+            other => {
+                let reason = format!("model_type {other} is not built yet");
+                return Ok((case, Outcome::Skip(reason)));
+            }
+        },
+        "losia_trace" => losia_trace::run(&case, device),
+        "losia_unit" => losia_unit::run(&case, device),
+        "lr_table" => lr_table::run(&case),
+        kind => {
+            let reason = format!("kind {kind} is not built yet");
+            return Ok((case, Outcome::Skip(reason)));
+        }
+    }?;
+    let outcome = match (comparison.passed(), case.informational) {
+        (true, _) => Outcome::Pass(comparison),
+        (false, true) => Outcome::Skip(format!("informational: {comparison}")),
+        (false, false) => Outcome::Fail(comparison),
+    };
+    Ok((case, outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recorded_case_of_a_built_kind_passes() {
+        let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
+        let device = peft_core::device_by_name(&name).unwrap();
+        let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases"));
+        let (mut passed, mut skipped) = (vec![], vec![]);
+        for dir in find(&[dir]).unwrap() {
+            let (case, outcome) = run(&dir, &device).unwrap();
+            match outcome {
+                Outcome::Pass(_) => passed.push(case.name),
+                Outcome::Skip(_) => skipped.push(case.name),
+                Outcome::Fail(comparison) => panic!("{}: {comparison}", case.name),
+            }
+        }
+        let want = [
+            "llama3_rope_tiny",
+            "llama_tiny",
+            "losia_lmhead_trace",
+            "losia_pro_trace",
+            "losia_trace",
+            "losia_unit",
+            "lr_table",
+        ];
+        assert_eq!(passed, want, "skipped: {skipped:?}");
+    }
+
+    #[test]
+    fn a_wrong_number_fails() {
+        let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/lr_table"));
+        let dir = std::env::temp_dir().join(format!("burn-peft-conform-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::copy(source.join("case.json"), dir.join("case.json")).unwrap();
+        let table = std::fs::read_to_string(source.join("table.json")).unwrap();
+        std::fs::write(dir.join("table.json"), table.replacen("0.2,0.4", "0.2,0.5", 1)).unwrap();
+        let (_, outcome) = run(&dir, &peft_core::device_by_name("ndarray").unwrap()).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(matches!(outcome, Outcome::Fail(_)), "{outcome:?}");
+    }
+}
