@@ -129,7 +129,7 @@ fn pretrain(
 
     device.seed(args.seed);
     let schedule = DenseSchedule::new(args.steps, 0.03, 0.02);
-    let method = Full { learning_rate: args.learning_rate, schedule };
+    let method = Full { learning_rate: args.learning_rate, schedule, target_modules: None };
     let train_config = TrainConfig {
         micro_batch_size: args.batch,
         weight_decay: 0.1,

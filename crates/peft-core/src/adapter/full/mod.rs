@@ -1,18 +1,20 @@
-//! Full fine-tuning: every parameter is trained densely. The baseline.
+//! Full fine-tuning: parameters are trained densely. The baseline.
 
 use burn::optim::GradientsParams;
 
 use crate::method::{Attachments, Method, Params};
 use crate::schedule::DenseSchedule;
-use crate::{Catalogue, Error, Plan, Record};
+use crate::{Catalogue, Error, Plan, Record, TargetModules};
 
-/// Trains every parameter with the run's optimizer and attaches nothing.
+/// Trains parameters with the run's optimizer and attaches nothing.
 #[derive(Debug, Clone)]
 pub struct Full {
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Its shape over the run.
     pub schedule: DenseSchedule,
+    /// The weights trained; `None`: every parameter of the model.
+    pub target_modules: Option<TargetModules>,
 }
 
 impl Method for Full {
@@ -21,7 +23,11 @@ impl Method for Full {
     }
 
     fn attach(&mut self, catalogue: &Catalogue, _: &dyn Params) -> Result<Attachments, Error> {
-        let dense = catalogue.params().iter().map(|param| param.id).collect();
+        let trained = match &self.target_modules {
+            Some(modules) => modules.select(catalogue, None)?,
+            None => catalogue.params().iter().collect(),
+        };
+        let dense = trained.into_iter().map(|param| param.id).collect();
         Ok(Attachments { dense, ..Attachments::default() })
     }
 

@@ -1,0 +1,111 @@
+//! What can be said on the command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Fine-tunes a LLaMA checkpoint with LoSiA-Pro: measures it on held-back items, trains it,
+/// measures it again, and saves the merged model for transformers.
+///
+/// Without options it fine-tunes the small model of this repository on list tasks it has never
+/// seen, in a few minutes on two CPU cores.
+#[derive(Parser, Debug)]
+#[command(version)]
+pub struct Args {
+    /// Folder of a Hugging Face LLaMA checkpoint (safetensors, with its tokenizer).
+    #[arg(long, default_value = "assets/tiny-llama")]
+    pub model: PathBuf,
+    /// Training data: JSON lines of {"instruction", "input"?, "output"}, {"prompt", "completion"}
+    /// or {"text"}.
+    #[arg(long, default_value = "assets/tasks/train.jsonl")]
+    pub data: PathBuf,
+    /// Items to measure with, in the same formats. Default: assets/tasks/held_back.jsonl for the
+    /// default data, else a twentieth of the data (at most 500 items), kept out of training.
+    #[arg(long)]
+    pub eval_data: Option<PathBuf>,
+    /// Output folder: run.json, metrics.jsonl, checkpoints and the merged model in `model/`.
+    #[arg(long, default_value = "runs/losia_llama")]
+    pub out: PathBuf,
+    /// What to train: subnets that move (losia-pro, or losia without its savings), subnets that
+    /// stay where they were drawn (a baseline), or everything.
+    #[arg(long, value_enum, default_value_t = MethodName::LosiaPro)]
+    pub method: MethodName,
+    /// Share of a weight's rows and of its columns in a subnet.
+    #[arg(long, default_value_t = 0.125)]
+    pub rank_factor: f64,
+    /// Steps for which a layer's importance is gathered before its subnet moves.
+    #[arg(long, default_value_t = 20)]
+    pub period: usize,
+    /// Share of the output head's rows that is trained. 0: the head is frozen.
+    #[arg(long, default_value_t = 0.0)]
+    pub output_dim_factor: f64,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 3e-3)]
+    pub learning_rate: f64,
+    /// Samples per optimizer step.
+    #[arg(long, default_value_t = NonZeroUsize::new(32).unwrap())]
+    pub batch: NonZeroUsize,
+    /// Batches accumulated per optimizer step.
+    #[arg(long, default_value_t = NonZeroUsize::MIN)]
+    pub accumulate: NonZeroUsize,
+    /// Passes over the data.
+    #[arg(long, default_value_t = NonZeroUsize::MIN)]
+    pub epochs: NonZeroUsize,
+    /// Stop after that many optimizer steps.
+    #[arg(long)]
+    pub max_steps: Option<usize>,
+    /// Longest sample, in tokens.
+    #[arg(long, default_value_t = 512)]
+    pub sequence_len: usize,
+    /// Longest answer generated when measuring, in tokens.
+    #[arg(long, default_value_t = 32)]
+    pub max_new_tokens: usize,
+    /// Type of the frozen weights and of the computation.
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub dtype: Precision,
+    /// Device: auto (a GPU if one is compiled in), flex, ndarray, wgpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Seed of the order of samples and of the first subnets.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Steps between checkpoints.
+    #[arg(long)]
+    pub save_steps: Option<NonZeroUsize>,
+    /// Goes on from the last checkpoint in the output folder.
+    #[arg(long)]
+    pub resume: bool,
+    /// Leaves out malformed lines of the data instead of stopping.
+    #[arg(long)]
+    pub skip_bad_lines: bool,
+    /// Plain progress lines even on a terminal.
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// What to train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MethodName {
+    /// LoSiA-Pro: subnets computed on activations.
+    LosiaPro,
+    /// LoSiA: the same numbers by dense weights and gradients.
+    Losia,
+    /// Random subnets that never move.
+    FixedSubnets,
+    /// Every weight of the layers' linear modules.
+    Full,
+    /// Every parameter, embeddings, norms and head included.
+    FullAll,
+}
+
+/// Type of the frozen weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// bfloat16: half the memory of the frozen weights.
+    Bf16,
+    /// float16.
+    F16,
+}
