@@ -1,4 +1,11 @@
-//! Parameter-efficient fine-tuning for Burn.
+//! Parameter-efficient fine-tuning for [Burn](https://burn.dev): the façade of three crates.
+//!
+//! - [`core`]: methods (LoSiA, LoSiA-Pro), the adapter hook, the one step function;
+//! - [`llama`]: LLaMA decoders from and to Hugging Face checkpoints, tokenizer, generation;
+//! - [`train`]: data, runs on Burn's Learner, resume, evaluation, reports.
+//!
+//! Import the crate you need; each works without the ones after it. Backends are features of the
+//! same names as Burn's (`flex`, `ndarray`, `wgpu`, `cuda`).
 
 pub use peft_core as core;
 pub use peft_llama as llama;

@@ -13,7 +13,7 @@ use burn_peft::train::Error;
 use burn_peft::train::data::Sample;
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::report::RunStatus;
-use burn_peft::train::run::{Finished, Run, TrainConfig};
+use burn_peft::train::run::{Finished, Run, RunPlan, TrainConfig};
 
 const SAMPLES: usize = 22;
 const PERIOD: usize = 3;
@@ -63,20 +63,26 @@ fn run(out: &Path, period: usize, resume: Option<&Path>) -> Result<Finished, Err
         .with_output_head(Some("lm_head.weight".into()))
         .with_output_dim_factor(0.25)
         .with_weight_decay(0.01);
-    let method = Box::new(Losia::new(losia.clone())?);
-    let tuner = TunerConfig {
-        max_grad_norm: Some(1.0),
-        modules_to_save: vec!["model.norm".into(), "input_layernorm".into()],
-        ..TunerConfig::default()
-    };
     let lines = LinesOptions {
         samples_per_step: NonZeroUsize::MIN,
         total_steps: total,
         logging_steps: NonZeroUsize::MIN,
     };
-    let (valid, renderer) = (samples()[..2].to_vec(), LinesRenderer::new(std::io::sink(), lines));
-    let run = Run::new(model(), method, &losia, tuner, config, samples(), valid, out, resume)?;
-    run.launch(Some(Box::new(renderer)))
+    let renderer = LinesRenderer::new(std::io::sink(), lines);
+    let plan = RunPlan {
+        method: Box::new(Losia::new(losia.clone())?),
+        method_config: serde_json::to_value(losia).unwrap(),
+        tuner_config: TunerConfig {
+            modules_to_save: vec!["model.norm".into(), "input_layernorm".into()],
+            ..TunerConfig::default()
+        },
+        config,
+        train_samples: samples(),
+        valid_samples: samples()[..2].to_vec(),
+        output_dir: out,
+        resume_from: resume,
+    };
+    Run::new(model(), plan)?.launch(Some(Box::new(renderer)))
 }
 
 /// Bits of every weight.

@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 /// Without options it fine-tunes the small model of this repository on list tasks it has never
 /// seen, in a few minutes on two CPU cores.
 #[derive(Parser, Debug)]
-#[command(version)]
+#[command(version, args_override_self = true)]
 pub struct Args {
     /// Folder of a Hugging Face LLaMA checkpoint (safetensors, with its tokenizer).
     #[arg(long, default_value = "assets/tiny-llama")]
@@ -24,6 +24,9 @@ pub struct Args {
     /// default data, else a twentieth of the data (at most 500 items), kept out of training.
     #[arg(long)]
     pub eval_data: Option<PathBuf>,
+    /// Items of tasks the model knew before, measured too: what is forgotten.
+    #[arg(long)]
+    pub known_data: Option<PathBuf>,
     /// Output folder: run.json, metrics.jsonl, checkpoints and the merged model in `model/`.
     #[arg(long, default_value = "runs/losia_llama")]
     pub out: PathBuf,

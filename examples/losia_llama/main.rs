@@ -19,7 +19,7 @@ use burn_peft::llama::{CausalLm, Checkpoint, Tokenizer, copy_tokenizer_files, sa
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::report::{RunReport, RunStatus, Scores, peak_memory_bytes};
-use burn_peft::train::run::{Finished, Run, TrainConfig, latest_checkpoint};
+use burn_peft::train::run::{Finished, Run, RunPlan, TrainConfig, latest_checkpoint};
 use burn_peft::train::{Error, EvaluateOptions, evaluate};
 use clap::Parser;
 use serde_json::{Value, json};
@@ -47,18 +47,29 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
     let (train, held_back) = setup::data(args)?;
     let dtype = format!("{:?}", model.model.embed_tokens.weight.base().dtype());
 
-    let before = measure("before", args, &model, &tokenizer, &held_back)?;
+    let known = setup::known(args)?;
+    let measure_all = |when, model: &CausalLm| {
+        let scores = measure(when, args, model, &tokenizer, &held_back)?;
+        let known = match known.is_empty() {
+            true => None,
+            false => Some(measure("known", args, model, &tokenizer, &known)?),
+        };
+        Ok::<_, Error>((scores, known))
+    };
+    let before = measure_all("before", &model)?;
     let (run, config, settings) = prepare(args, model, &tokenizer, &train, &held_back)?;
     let counts = run.counts();
     println!("method  {:?}: {}", args.method, describe(counts));
     let finished = run.launch(renderer(args, &config, train.len()))?;
     println!("trained {} steps in {:.1} s", finished.steps, finished.seconds);
-    let after = measure("after", args, &finished.model, &tokenizer, &held_back)?;
+    let after = measure_all("after", &finished.model)?;
 
     let saved = args.out.join("model");
     write_model(&saved, &finished.model, &checkpoint)?;
-    let scores = (before, after);
-    report(&finished, settings, format!("{device:?}"), dtype, counts, scores).write(&args.out)?;
+    let mut report = report(&finished, settings, format!("{device:?}"), dtype, counts);
+    (report.before, report.after) = (Some(before.0), Some(after.0));
+    report.known = before.1.zip(after.1).map(Into::into);
+    report.write(&args.out)?;
     println!("saved   {} and {}", saved.display(), args.out.join(RunReport::FILE_NAME).display());
     Ok(finished.status)
 }
@@ -79,7 +90,6 @@ fn prepare(
     let config = setup::train_config(args);
     let total_steps = config.total_steps(tokenized.samples.len());
     let (method, method_config) = setup::method(args, total_steps, model.output_head_name())?;
-    let tuner = TunerConfig { max_grad_norm: config.max_grad_norm, ..TunerConfig::default() };
     let settings = json!({
         "method": method.name(), "settings": method_config, "run": config,
         "model": args.model, "data": args.data,
@@ -88,18 +98,17 @@ fn prepare(
         true => latest_checkpoint(&args.out)?,
         false => None,
     };
-    let run = Run::new(
-        model,
+    let plan = RunPlan {
         method,
-        &method_config,
-        tuner,
-        config.clone(),
-        tokenized.samples,
-        valid,
-        &args.out,
-        resume.as_deref(),
-    )?;
-    Ok((run, config, settings))
+        method_config,
+        tuner_config: TunerConfig::default(),
+        config: config.clone(),
+        train_samples: tokenized.samples,
+        valid_samples: valid,
+        output_dir: &args.out,
+        resume_from: resume.as_deref(),
+    };
+    Ok((Run::new(model, plan)?, config, settings))
 }
 
 fn describe(counts: ParamCounts) -> String {
@@ -162,7 +171,6 @@ fn report(
     device: String,
     dtype: String,
     counts: ParamCounts,
-    (before, after): (Scores, Scores),
 ) -> RunReport {
     RunReport {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -176,7 +184,8 @@ fn report(
         peak_memory_bytes: peak_memory_bytes(),
         trainable_parameters: counts.trainable,
         total_parameters: counts.total,
-        before: Some(before),
-        after: Some(after),
+        before: None,
+        after: None,
+        known: None,
     }
 }

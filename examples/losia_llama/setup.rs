@@ -79,6 +79,14 @@ pub fn data(args: &Args) -> Result<(Vec<Example>, Vec<Example>), Error> {
     Ok((train.examples, held_back))
 }
 
+/// Items of tasks that are not trained.
+pub fn known(args: &Args) -> Result<Vec<Example>, Error> {
+    match &args.known_data {
+        Some(path) => Ok(read(path, args.skip_bad_lines)?.examples),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn read(path: &Path, skip_bad_lines: bool) -> Result<JsonlDataset, Error> {
     let dataset = read_jsonl(path, None, skip_bad_lines)?;
     if dataset.skipped > 0 {

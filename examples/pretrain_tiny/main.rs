@@ -19,7 +19,7 @@ use burn_peft::core::{TunerConfig, device_by_name};
 use burn_peft::llama::{CausalLm, Checkpoint, LlamaConfig, Tokenizer, save};
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
-use burn_peft::train::run::{Run, TrainConfig};
+use burn_peft::train::run::{Run, RunPlan, TrainConfig};
 use burn_peft::train::{EvaluateOptions, evaluate};
 use clap::Parser;
 use rand::SeedableRng;
@@ -43,7 +43,7 @@ struct Args {
     #[arg(long, default_value = "assets/tasks")]
     tasks: PathBuf,
     /// Optimizer steps.
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 4300)]
     steps: usize,
     /// Documents per step.
     #[arg(long, default_value_t = NonZeroUsize::new(64).unwrap())]
@@ -142,10 +142,17 @@ fn pretrain(
         total_steps: args.steps,
         logging_steps: train_config.logging_steps,
     };
-    let (valid, model) = (samples[..64].to_vec(), config.init(device));
-    let (method, tuner) =
-        (Box::new(method), TunerConfig { max_grad_norm: Some(1.0), ..TunerConfig::default() });
-    let run = Run::new(model, method, &json!({}), tuner, train_config, samples, valid, work, None)?;
+    let plan = RunPlan {
+        method: Box::new(method),
+        method_config: json!({}),
+        tuner_config: TunerConfig::default(),
+        config: train_config,
+        valid_samples: samples[..64.min(samples.len())].to_vec(),
+        train_samples: samples,
+        output_dir: work,
+        resume_from: None,
+    };
+    let run = Run::new(config.init(device), plan)?;
     let finished = run.launch(Some(Box::new(LinesRenderer::new(std::io::stdout(), lines))))?;
     Ok((finished.model, finished.seconds))
 }

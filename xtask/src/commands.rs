@@ -7,6 +7,8 @@ use clap::Parser;
 
 use crate::conform::{self, CaseError, Outcome};
 
+const CI_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/run");
+
 /// Development tasks of burn-peft.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
@@ -23,7 +25,8 @@ pub enum Command {
     },
     /// Runs the test suite.
     Test {
-        /// Device the tests run on.
+        /// Device the tests run on: flex, ndarray, wgpu, cuda or cuda:N. The GPU backends are
+        /// compiled in when named, and cuda needs its toolkit.
         #[arg(long, default_value = "ndarray")]
         device: String,
     },
@@ -38,14 +41,11 @@ impl Command {
     pub fn run(self) -> Result<bool, CaseError> {
         match self {
             Self::Conform { dirs, device } => conform(&dirs, &device),
-            Self::Test { device } => {
-                cargo(&["test", "--workspace"], &[("BURN_PEFT_TEST_DEVICE", device)])
-            }
+            Self::Test { device } => test(&device),
             Self::Docs => {
-                let deny = ("RUSTDOCFLAGS", "-D warnings".to_string());
-                cargo(&["doc", "--workspace", "--no-deps"], &[deny])
+                cargo(&["doc", "--workspace", "--no-deps"], ("RUSTDOCFLAGS", "-D warnings"))
             }
-            Self::Ci => Ok(Process::new("bash").arg(".ci/run").status()?.success()),
+            Self::Ci => Ok(Process::new(CI_SCRIPT).status()?.success()),
         }
     }
 }
@@ -71,8 +71,16 @@ fn conform(dirs: &[PathBuf], device: &str) -> Result<bool, CaseError> {
     Ok(passed)
 }
 
-fn cargo(args: &[&str], env: &[(&str, String)]) -> Result<bool, CaseError> {
+fn test(device: &str) -> Result<bool, CaseError> {
+    let backend = device.split(':').next().unwrap_or_default();
+    let mut args = vec!["test", "--workspace"];
+    if matches!(backend, "wgpu" | "cuda") {
+        args.extend(["--features", backend]);
+    }
+    cargo(&args, ("BURN_PEFT_TEST_DEVICE", device))
+}
+
+fn cargo(args: &[&str], (key, value): (&str, &str)) -> Result<bool, CaseError> {
     let mut cargo = Process::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(args).envs(env.iter().map(|(key, value)| (key, value))).stdin(Stdio::null());
-    Ok(cargo.status()?.success())
+    Ok(cargo.args(args).env(key, value).stdin(Stdio::null()).status()?.success())
 }

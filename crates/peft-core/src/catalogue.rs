@@ -1,7 +1,7 @@
 //! The float parameters of a model: what can be adapted or trained.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::Error;
 
@@ -16,6 +16,8 @@ pub struct ParamInfo {
     pub container: String,
     /// Shape, as Burn sees it: a `Linear` weight is `[d_input, d_output]`.
     pub shape: Vec<usize>,
+    /// Device, with the autodiff context the parameter is in.
+    pub device: Device,
 }
 
 impl ParamInfo {
@@ -90,11 +92,64 @@ impl ModuleVisitor for Lister {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let container = self.containers.last().map(String::as_str).unwrap_or_default();
+        let base = param.base();
         self.params.push(ParamInfo {
             id: param.id,
             path: self.path.join("."),
-            container: container.trim_start_matches("Struct:").to_string(),
-            shape: param.base().dims().to_vec(),
+            container: container.strip_prefix("Struct:").unwrap_or(container).to_string(),
+            shape: base.dims().to_vec(),
+            device: base.device(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{Lora, Module};
+    use burn::nn::LinearConfig;
+
+    use super::*;
+    use crate::testing::{Tiny, device};
+
+    #[test]
+    fn lists_every_parameter_with_its_owner() {
+        let model = Tiny::new();
+        let catalogue = Catalogue::of(&model).unwrap();
+        let listed: Vec<_> =
+            catalogue.params().iter().map(|p| (p.path.as_str(), p.container.as_str())).collect();
+        let layer = [
+            ("layers.0.q_proj.weight", "Linear"),
+            ("layers.0.q_proj.bias", "Linear"),
+            ("layers.0.freq_proj.weight", "Linear"),
+            ("layers.0.norm.gamma", "LayerNorm"),
+            ("layers.0.norm.beta", "LayerNorm"),
+        ];
+        assert_eq!(listed[0], ("embed.weight", "Embedding"));
+        assert_eq!(listed[1..6], layer);
+        assert_eq!(listed[11], ("lm_head.weight", "Linear"));
+        assert_eq!(catalogue.num_elements(), model.num_params());
+
+        let params = catalogue.params();
+        assert_eq!(params[1].module_path(), "layers.0.q_proj");
+        assert_eq!(params[1].shape, [4, 6]);
+        assert_eq!(params[1].device, device().autodiff());
+        let linear: Vec<_> = params.iter().filter(|p| p.is_linear_weight()).collect();
+        assert_eq!(linear.len(), 5, "neither biases nor the embedding");
+    }
+
+    #[test]
+    fn the_parameters_of_a_bare_layer_have_no_module_path() {
+        let layer = LinearConfig::new(2, 3).init(&device());
+        let catalogue = Catalogue::of(&layer).unwrap();
+        assert_eq!(catalogue.params()[0].path, "weight");
+        assert_eq!(catalogue.params()[0].module_path(), "");
+    }
+
+    #[test]
+    fn a_model_with_any_reparameterization_is_refused() {
+        let layer = LinearConfig::new(2, 3).init(&device());
+        let layer = layer.apply_lora(Lora::new(1, 1.0));
+        let error = Catalogue::of(&layer).unwrap_err();
+        assert_eq!(error, Error::AlreadyAttached { path: "weight".into() });
     }
 }

@@ -78,18 +78,64 @@ struct Put {
 impl ModuleMapper for Put {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some((id, path, data)) = self.restored.remove(&param.id) else { return param };
-        if data.shape().as_slice() != param.dims().as_slice() {
-            let (found, expected) = (data.shape().clone(), param.dims());
+        let (found, expected) = (data.shape().as_slice(), param.dims());
+        if found != expected {
             let problem = format!("has shape {found:?}, expected {expected:?}");
             self.misshapen = Some(Error::Record { entry: entry(&path), problem });
             return param;
         }
         let tracked = param.is_require_grad();
-        let mut param = param.map(|old| {
-            let dtype = data.dtype();
-            Tensor::from_data(data, (&old.device(), dtype))
-        });
+        let mut param = param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype())));
         param.id = id;
         param.set_require_grad(tracked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+
+    use super::*;
+    use crate::testing::{device, floats};
+
+    fn layer() -> (burn::nn::Linear, Vec<DenseParam>) {
+        let layer = LinearConfig::new(2, 3).init(&device().autodiff());
+        let bias = layer.bias.as_ref().unwrap();
+        bias.val(); // initialised, as every catalogued parameter is
+        let dense = DenseParam { id: bias.id, path: "bias".into() };
+        (layer, vec![dense])
+    }
+
+    #[test]
+    fn value_identity_and_tracking_come_back() {
+        let ((original, params), mut written) = (layer(), Record::default());
+        let identities = record(&original, &params, &mut written).unwrap();
+        assert_eq!(written.tensors.keys().collect::<Vec<_>>(), ["dense.bias"]);
+        let (fresh, mut params) = layer();
+        let restored = restore(fresh, &mut params, &written, &identities).unwrap();
+        let (bias, want) = (restored.bias.unwrap(), original.bias.unwrap());
+        assert_eq!((bias.id, params[0].id), (want.id, want.id));
+        assert!(bias.is_require_grad());
+        assert_eq!(floats(&bias.val().into_data()), floats(&want.val().into_data()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let ((original, params), mut written) = (layer(), Record::default());
+        let stranger = [DenseParam { id: ParamId::new(), path: "gone".into() }];
+        let error = record(&original, &stranger, &mut written).unwrap_err();
+        assert_eq!(error, Error::ParameterGone { path: "gone".into() });
+
+        let identities = record(&original, &params, &mut written).unwrap();
+        let try_restore = |identities: &[_], written: &Record| {
+            let (fresh, mut params) = layer();
+            restore(fresh, &mut params, written, identities).unwrap_err().to_string()
+        };
+        let missing = "record entry `dense.bias`: is missing";
+        assert_eq!(try_restore(&[], &written), missing);
+        assert_eq!(try_restore(&identities, &Record::default()), missing);
+        written.tensors.insert("dense.bias".into(), TensorData::from([1.0_f32]));
+        let error = try_restore(&identities, &written);
+        assert_eq!(error, "record entry `dense.bias`: has shape [1], expected [3]");
     }
 }

@@ -66,7 +66,18 @@ mod tests {
     fn refuses_unknown_names_and_indices() {
         for name in ["gpu", "", "flex:1", "cuda:x", "ndarray:-1"] {
             let error = device_by_name(name).unwrap_err();
-            assert!(matches!(error, Error::Device { .. }), "{name}: {error}");
+            assert_eq!(error.to_string(), format!("no device `{name}` in this build"));
         }
+        let hint = device_by_name("gpu").unwrap_err().hint().unwrap();
+        assert!(hint.starts_with("this build has auto, "), "{hint}");
+    }
+
+    #[test]
+    #[cfg(all(feature = "flex", feature = "ndarray"))]
+    #[expect(deprecated, reason = "still a backend that people test on")]
+    fn finds_what_is_compiled_in() {
+        assert_eq!(device_by_name("flex").unwrap(), Device::flex());
+        assert_eq!(device_by_name("ndarray:0").unwrap(), Device::ndarray());
+        assert_eq!(device_by_name("auto").unwrap(), Device::default());
     }
 }

@@ -56,6 +56,14 @@ pub enum Error {
         /// Path the parameter had when the method was attached.
         path: String,
     },
+    /// Training diverged: what it would add to a weight is infinite or not a number.
+    #[error("the trained block of `{path}` is not finite at step {step}")]
+    NotFinite {
+        /// Path of the weight, which was left as it was.
+        path: String,
+        /// The step, counted from 0.
+        step: usize,
+    },
     /// No such device, or its backend is not compiled in.
     #[error("no device `{name}` in this build")]
     Device {
@@ -91,6 +99,11 @@ impl Error {
             }
             Error::ParameterGone { .. } => {
                 "step the model that `Tuner::attach` returned, and load records into it only".into()
+            }
+            Error::NotFinite { .. } => {
+                "lower the learning rate or clip gradients, and check the data; checkpoints from \
+                 before this step are intact"
+                    .into()
             }
             Error::Record { .. } => {
                 "restore with the configuration and base model the record was written with".into()

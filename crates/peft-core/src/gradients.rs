@@ -1,4 +1,4 @@
-//! Global norm and scaling of a model's gradients.
+//! Global norm and scaling of a model's gradients, without waiting for the device.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -12,15 +12,17 @@ pub fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Option<Tens
     norm.sum.map(Tensor::sqrt)
 }
 
-/// Multiplies every gradient of `model` in `grads` by `factor`, `[1]`.
-pub fn scale<M: Module>(model: &M, grads: &mut GradientsParams, factor: Tensor<1>) {
-    model.visit(&mut Scale { grads, factor });
+/// Multiplies every gradient of `model` in `grads` by `factor`.
+pub fn scale<M: Module>(model: &M, grads: &mut GradientsParams, factor: f64) {
+    model.visit(&mut Scale { grads, factor: Factor::Known(factor) });
 }
 
-/// Factor that brings a global norm down to `max_norm`, never up: `min(1, max / (norm + 1e-6))`,
-/// as PyTorch's `clip_grad_norm_`.
-pub fn clip_factor(norm: Tensor<1>, max_norm: f64) -> Tensor<1> {
-    norm.add_scalar(1e-6).recip().mul_scalar(max_norm).clamp_max(1.0)
+/// Scales every gradient of `model` in `grads` down, never up, so that their global norm `norm`,
+/// `[1]`, becomes at most `max_norm`: by `min(1, max_norm / (norm + 1e-6))`, as PyTorch's
+/// `clip_grad_norm_`.
+pub fn clip<M: Module>(model: &M, grads: &mut GradientsParams, norm: Tensor<1>, max_norm: f64) {
+    let factor = norm.add_scalar(1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+    model.visit(&mut Scale { grads, factor: Factor::OnDevice(&factor) });
 }
 
 struct SquaredNorm<'a> {
@@ -42,13 +44,58 @@ impl ModuleVisitor for SquaredNorm<'_> {
 
 struct Scale<'a> {
     grads: &'a mut GradientsParams,
-    factor: Tensor<1>,
+    factor: Factor<'a>,
+}
+
+/// A factor the host knows, or `[1]` that only the device does.
+enum Factor<'a> {
+    Known(f64),
+    OnDevice(&'a Tensor<1>),
 }
 
 impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(grad) = self.grads.remove::<D>(param.id) else { return };
-        let factor = self.factor.clone().cast(FloatDType::from(grad.dtype()));
-        self.grads.register(param.id, grad.mul(factor.unsqueeze()));
+        let scaled = match self.factor {
+            Factor::Known(factor) => grad.mul_scalar(factor),
+            Factor::OnDevice(factor) => {
+                let factor = factor.clone().cast(FloatDType::from(grad.dtype()));
+                grad.mul(factor.unsqueeze())
+            }
+        };
+        self.grads.register(param.id, scaled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+
+    use super::*;
+    use crate::testing::device;
+
+    #[test]
+    fn norm_and_clipping_are_global() {
+        let device = device();
+        let model = LinearConfig::new(1, 2).init(&device);
+        let (weight, bias) = (model.weight.id, model.bias.as_ref().unwrap().id);
+        let grads = |factor: f64| {
+            let mut grads = GradientsParams::new();
+            assert!(global_norm(&model, &grads).is_none(), "nothing to measure");
+            grads.register(weight, Tensor::<2>::from_data([[3.0, 0.0]], &device));
+            grads.register(bias, Tensor::<1>::from_data([0.0, -4.0], &device));
+            scale(&model, &mut grads, factor);
+            grads
+        };
+        for (factor, max_norm, want) in [(1.0, 2.5, 0.5), (1.0, 10.0, 1.0), (4.0, 5.0, 1.0)] {
+            let mut grads = grads(factor);
+            let norm = global_norm(&model, &grads).unwrap();
+            assert_eq!(norm.clone().into_scalar::<f32>(), 5.0 * factor as f32);
+            clip(&model, &mut grads, norm, max_norm);
+            let weight = grads.get::<2>(weight).unwrap().into_data().iter::<f32>().next().unwrap();
+            let bias = grads.get::<1>(bias).unwrap().into_data().iter::<f32>().nth(1).unwrap();
+            assert!((weight - 3.0 * want).abs() < 1e-5, "{weight}");
+            assert!((bias + 4.0 * want).abs() < 1e-5, "{bias}");
+        }
     }
 }

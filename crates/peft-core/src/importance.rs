@@ -70,3 +70,40 @@ impl Importance {
         self.i.clone().mul(self.u.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{device, floats};
+
+    fn matrix(values: [f32; 3]) -> Tensor<2> {
+        Tensor::from_data([values], &device())
+    }
+
+    #[test]
+    fn sensitivities_are_those_of_the_definition() {
+        let (weight, grad) = ([0.5, -2.0, 0.0], [0.4, 3.0, 7.0]); // x = 0.2, −6, 0
+        for (sensitivity, want) in [
+            (Sensitivity::ParamMix, [0.18, 24.0, 0.0]),
+            (Sensitivity::ParamSecond, [0.04, 36.0, 0.0]),
+            (Sensitivity::ParamFirst, [0.2, 6.0, 0.0]),
+            (Sensitivity::Gradient, [0.4, 3.0, 7.0]),
+        ] {
+            let got = floats(&sensitivity.of(matrix(weight), matrix(grad)).into_data());
+            for (got, want) in got.iter().zip(want) {
+                assert!((got - want).abs() < 1e-6, "{sensitivity:?}: {got} against {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn averages_start_at_zero_and_use_the_new_mean() {
+        let first = Importance::first(matrix([1.0, 0.0, 4.0]), 0.75, 0.5);
+        assert_eq!(floats(&first.i.clone().into_data()), [0.25, 0.0, 1.0]);
+        assert_eq!(floats(&first.u.clone().into_data()), [0.375, 0.0, 1.5]); // ½·|s − I|
+        let second = first.update(matrix([1.0, 2.0, 0.0]), 0.75, 0.5);
+        assert_eq!(floats(&second.i.clone().into_data()), [0.4375, 0.5, 0.75]);
+        assert_eq!(floats(&second.u.clone().into_data()), [0.46875, 0.75, 1.125]);
+        assert_eq!(floats(&second.score().into_data()), [0.205_078_13, 0.375, 0.84375]);
+    }
+}

@@ -37,11 +37,14 @@ pub mod gradients;
 pub mod hook;
 mod importance;
 pub mod method;
+mod params;
 mod plan;
 mod record;
 pub mod schedule;
 pub mod subnet;
 pub mod target;
+#[cfg(test)]
+mod testing;
 mod tuner;
 
 pub use catalogue::{Catalogue, ParamInfo};
@@ -49,6 +52,7 @@ pub use device::device_by_name;
 pub use error::Error;
 pub use importance::{Importance, Sensitivity};
 pub use method::{Event, Method};
+pub use params::Params;
 pub use plan::Plan;
 pub use record::Record;
 pub use target::TargetModules;

@@ -2,12 +2,11 @@
 
 use burn::module::ParamId;
 use burn::optim::GradientsParams;
-use burn::tensor::{Int, Tensor};
 use serde::Serialize;
 
 use crate::adapter::Adapter;
 use crate::adapter::losia::Relocalization;
-use crate::{Catalogue, Error, Plan, Record};
+use crate::{Catalogue, Error, Params, Plan, Record};
 
 /// A fine-tuning method: what it attaches to a model, how it looks at gradients, what it changes.
 ///
@@ -19,14 +18,14 @@ pub trait Method: Send {
     fn name(&self) -> &'static str;
 
     /// Decides which parameters of the catalogued model get an adapter, and starts its state.
-    fn attach(&mut self, catalogue: &Catalogue, params: &dyn Params) -> Result<Attachments, Error>;
+    fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error>;
 
     /// Looks at raw, unclipped gradients before the optimizer, and takes out those that are for
     /// its eyes only.
     fn observe(
         &mut self,
         step: usize,
-        params: &dyn Params,
+        params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<(), Error>;
 
@@ -35,7 +34,7 @@ pub trait Method: Send {
     fn update(
         &mut self,
         step: usize,
-        params: &dyn Params,
+        params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<Plan, Error>;
 
@@ -43,15 +42,14 @@ pub trait Method: Send {
     fn learning_rate(&self, step: usize) -> f64;
 
     /// Folds the adapters into the base, at the end of training after `step` steps.
-    fn settle(&mut self, step: usize, params: &dyn Params) -> Result<Plan, Error>;
+    fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error>;
 
     /// Everything that must survive a restart, adapters included.
-    fn record(&self, params: &dyn Params) -> Result<Record, Error>;
+    fn record(&self, params: &Params) -> Result<Record, Error>;
 
     /// Restores what [`record`](Method::record) returned, after `step` steps, on a model to which
     /// this method was attached anew from the original weights.
-    fn restore(&mut self, step: usize, record: &Record, params: &dyn Params)
-    -> Result<Plan, Error>;
+    fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan, Error>;
 }
 
 impl<T: Method + ?Sized> Method for Box<T> {
@@ -59,14 +57,14 @@ impl<T: Method + ?Sized> Method for Box<T> {
         (**self).name()
     }
 
-    fn attach(&mut self, catalogue: &Catalogue, params: &dyn Params) -> Result<Attachments, Error> {
-        (**self).attach(catalogue, params)
+    fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
+        (**self).attach(catalogue)
     }
 
     fn observe(
         &mut self,
         step: usize,
-        params: &dyn Params,
+        params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<(), Error> {
         (**self).observe(step, params, grads)
@@ -75,7 +73,7 @@ impl<T: Method + ?Sized> Method for Box<T> {
     fn update(
         &mut self,
         step: usize,
-        params: &dyn Params,
+        params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<Plan, Error> {
         (**self).update(step, params, grads)
@@ -85,31 +83,17 @@ impl<T: Method + ?Sized> Method for Box<T> {
         (**self).learning_rate(step)
     }
 
-    fn settle(&mut self, step: usize, params: &dyn Params) -> Result<Plan, Error> {
+    fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error> {
         (**self).settle(step, params)
     }
 
-    fn record(&self, params: &dyn Params) -> Result<Record, Error> {
+    fn record(&self, params: &Params) -> Result<Record, Error> {
         (**self).record(params)
     }
 
-    fn restore(
-        &mut self,
-        step: usize,
-        record: &Record,
-        params: &dyn Params,
-    ) -> Result<Plan, Error> {
+    fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
         (**self).restore(step, record, params)
     }
-}
-
-/// Read access to a model's parameters, without autodiff.
-pub trait Params {
-    /// A float matrix: the stored base, where an adapter is attached.
-    fn matrix(&self, id: ParamId) -> Option<Tensor<2>>;
-
-    /// A vector of integers.
-    fn indices(&self, id: ParamId) -> Option<Tensor<1, Int>>;
 }
 
 /// What a method attaches to a model.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -22,11 +22,6 @@ impl Record {
     /// Adds a float tensor.
     pub fn insert<const D: usize>(&mut self, name: String, tensor: Tensor<D>) {
         self.tensors.insert(name, tensor.into_data());
-    }
-
-    /// Adds an integer tensor, as i64.
-    pub fn insert_int(&mut self, name: String, tensor: Tensor<1, Int>) {
-        self.tensors.insert(name, tensor.into_data().convert::<i64>());
     }
 
     /// Adds the fields of `description` to the meta data.
@@ -55,11 +50,11 @@ impl Record {
     /// [`Error::Record`] if the shape differs.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Option<TensorData>, Error> {
         let Some(data) = self.tensors.get(name) else { return Ok(None) };
-        match data.shape().as_slice() == shape {
-            true => Ok(Some(data.clone())),
-            false => Err(Error::Record {
+        match data.shape().as_slice() {
+            found if found == shape => Ok(Some(data.clone())),
+            found => Err(Error::Record {
                 entry: name.into(),
-                problem: format!("has shape {:?}, expected {shape:?}", data.shape()),
+                problem: format!("has shape {found:?}, expected {shape:?}"),
             }),
         }
     }
@@ -76,4 +71,42 @@ impl Record {
 
 fn bad_meta(problem: impl ToString) -> Error {
     Error::Record { entry: "meta".into(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::device;
+
+    #[test]
+    fn tensors_are_checked_against_name_and_shape() {
+        let mut record = Record::default();
+        record.insert("a".into(), Tensor::<2>::ones([2, 3], &device()));
+        assert_eq!(record.require("a", &[2, 3]).unwrap().num_elements(), 6);
+        assert!(record.get("b", &[1]).unwrap().is_none());
+        let error = record.require("b", &[1]).unwrap_err();
+        assert_eq!(error.to_string(), "record entry `b`: is missing");
+        for wrong in [&[3, 2][..], &[6], &[2, 3, 1]] {
+            let error = record.get("a", wrong).unwrap_err().to_string();
+            let problem = format!("has shape [2, 3], expected {wrong:?}");
+            assert_eq!(error, format!("record entry `a`: {problem}"));
+        }
+    }
+
+    #[test]
+    fn descriptions_share_one_object() {
+        #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+        struct Steps {
+            steps: usize,
+        }
+        let mut record = Record::default();
+        let missing = record.description::<Steps>().unwrap_err().to_string();
+        assert!(missing.contains("`meta`") && missing.contains("`steps`"), "{missing}");
+        record.describe(&serde_json::json!({ "other": true })).unwrap();
+        record.describe(&Steps { steps: 3 }).unwrap();
+        assert_eq!(record.description::<Steps>().unwrap(), Steps { steps: 3 });
+        assert_eq!(record.meta.len(), 2);
+        let error = record.describe(&7).unwrap_err().to_string();
+        assert_eq!(error, "record entry `meta`: 7 is no object");
+    }
 }

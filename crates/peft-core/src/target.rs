@@ -39,14 +39,14 @@ impl TargetModules {
         catalogue: &'a Catalogue,
         output_head: Option<&str>,
     ) -> Result<Vec<&'a ParamInfo>, Error> {
-        let matches = self.matcher()?;
+        let matcher = self.matcher()?;
         let linears: Vec<_> = catalogue
             .params()
             .iter()
             .filter(|p| p.is_linear_weight() && Some(p.path.as_str()) != output_head)
             .collect();
         let selected: Vec<_> =
-            linears.iter().copied().filter(|p| matches(p.module_path())).collect();
+            linears.iter().copied().filter(|p| matcher.matches(p.module_path())).collect();
         if selected.is_empty() {
             return Err(Error::NoMatch {
                 key: "target_modules",
@@ -57,21 +57,39 @@ impl TargetModules {
         Ok(selected)
     }
 
-    fn matcher(&self) -> Result<Box<dyn Fn(&str) -> bool + '_>, Error> {
+    fn matcher(&self) -> Result<Matcher<'_>, Error> {
         Ok(match self {
-            Self::Pattern(all) if all == "all-linear" => Box::new(|_| true),
-            Self::Pattern(pattern) => {
-                let regex =
-                    Regex::new(&format!("^(?:{pattern})$")).map_err(|e| Error::Pattern {
-                        key: "target_modules",
-                        pattern: pattern.clone(),
-                        reason: e.to_string(),
-                    })?;
-                Box::new(move |path| regex.is_match(path))
-            }
-            Self::Names(names) => Box::new(|path| names.iter().any(|name| named(path, name))),
+            Self::Pattern(all) if all == "all-linear" => Matcher::All,
+            Self::Pattern(pattern) => Matcher::Regex(whole(pattern)?),
+            Self::Names(names) => Matcher::Names(names),
         })
     }
+}
+
+/// A selection, ready to be asked.
+enum Matcher<'a> {
+    All,
+    Regex(Regex),
+    Names(&'a [String]),
+}
+
+impl Matcher<'_> {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Regex(regex) => regex.is_match(path),
+            Self::Names(names) => names.iter().any(|name| named(path, name)),
+        }
+    }
+}
+
+/// The expression, anchored at both ends.
+fn whole(pattern: &str) -> Result<Regex, Error> {
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|e| Error::Pattern {
+        key: "target_modules",
+        pattern: pattern.into(),
+        reason: e.to_string(),
+    })
 }
 
 impl std::fmt::Display for TargetModules {
@@ -83,8 +101,8 @@ impl std::fmt::Display for TargetModules {
     }
 }
 
-/// Parameters trained densely beside a method, as PEFT's `modules_to_save`: each name is a
-/// parameter path, a module path, or a suffix of one of them that begins at a dot.
+/// Parameters trained densely beside a method, as PEFT's `modules_to_save`: each name is the path
+/// of a parameter or of a module at any depth, or a suffix of one that begins at a dot.
 ///
 /// # Errors
 /// [`Error::NoMatch`] for the first name that selects nothing.
@@ -92,7 +110,7 @@ pub fn modules_to_save<'a>(
     names: &[String],
     catalogue: &'a Catalogue,
 ) -> Result<Vec<&'a ParamInfo>, Error> {
-    let selects = |p: &ParamInfo, name: &str| named(&p.path, name) || named(p.module_path(), name);
+    let selects = |p: &ParamInfo, name: &str| ancestors(&p.path).any(|path| named(path, name));
     for name in names {
         if !catalogue.params().iter().any(|p| selects(p, name)) {
             return Err(Error::NoMatch {
@@ -106,6 +124,108 @@ pub fn modules_to_save<'a>(
     Ok(catalogue.params().iter().filter(selected).collect())
 }
 
+/// The path itself and those of all modules around it.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(module, _)| module))
+}
+
 fn named(path: &str, name: &str) -> bool {
     path == name || path.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Tiny;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::of(&Tiny::new()).unwrap()
+    }
+
+    fn selected(modules: &TargetModules, head: Option<&str>) -> Result<Vec<String>, Error> {
+        let catalogue = catalogue();
+        let selected = modules.select(&catalogue, head)?;
+        Ok(selected.iter().map(|param| param.path.clone()).collect())
+    }
+
+    fn names(names: &[&str]) -> TargetModules {
+        TargetModules::Names(names.iter().map(|name| name.to_string()).collect())
+    }
+
+    fn pattern(pattern: &str) -> TargetModules {
+        TargetModules::Pattern(pattern.into())
+    }
+
+    #[test]
+    fn selects_by_name_suffix_and_expression() {
+        let q_proj = ["layers.0.q_proj.weight", "layers.1.q_proj.weight"];
+        assert_eq!(selected(&names(&["q_proj"]), None).unwrap(), q_proj, "not freq_proj");
+        assert_eq!(selected(&names(&["1.q_proj", "nothing"]), None).unwrap(), q_proj[1..]);
+        assert_eq!(selected(&names(&["layers.0.q_proj"]), None).unwrap(), q_proj[..1]);
+        assert_eq!(selected(&pattern(r"layers\.\d\.q_proj"), None).unwrap(), q_proj);
+        assert_eq!(selected(&pattern("layers.0.q_proj|lm_head"), None).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn all_linear_leaves_the_output_head_out() {
+        let all = selected(&TargetModules::default(), None).unwrap();
+        assert_eq!(all.len(), 5, "{all:?}");
+        let without = selected(&TargetModules::default(), Some("lm_head.weight")).unwrap();
+        assert_eq!(without, all[..4]);
+    }
+
+    #[test]
+    fn nothing_selected_is_an_error_that_lists_what_exists() {
+        for modules in [
+            names(&["k_proj"]),
+            names(&["norm", "embed"]),
+            names(&["lm_head"]),
+            pattern("q_proj"), // matches a part of a path, not the whole
+            names(&[]),
+        ] {
+            let error = selected(&modules, Some("lm_head.weight")).unwrap_err();
+            let message =
+                format!("`target_modules` = {modules} matches no parameter of this model");
+            assert_eq!(error.to_string(), message);
+            let hint = error.hint().unwrap();
+            let listed = "layers.0.q_proj, layers.0.freq_proj, layers.1.q_proj, layers.1.freq_proj";
+            assert_eq!(hint, format!("this model has: {listed}"));
+        }
+    }
+
+    #[test]
+    fn a_malformed_expression_is_refused_as_written() {
+        let error = selected(&pattern("q_proj("), None).unwrap_err();
+        let start = "`target_modules` = \"q_proj(\" is not a valid regular expression: ";
+        assert!(error.to_string().starts_with(start), "{error}");
+        assert!(error.hint().unwrap().contains("[\"q_proj\", \"v_proj\"]"));
+    }
+
+    #[test]
+    fn reads_what_adapter_configurations_write() {
+        let read = |json: &str| serde_json::from_str::<TargetModules>(json).unwrap();
+        assert_eq!(read("\"all-linear\""), TargetModules::all_linear());
+        assert_eq!(read("[\"q_proj\"]"), names(&["q_proj"]));
+    }
+
+    #[test]
+    fn modules_to_save_are_modules_at_any_depth_or_parameters() {
+        let catalogue = catalogue();
+        let saved = |names: &[&str]| -> Result<Vec<&str>, Error> {
+            let names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
+            let saved = modules_to_save(&names, &catalogue)?;
+            Ok(saved.iter().map(|param| param.path.as_str()).collect())
+        };
+        assert_eq!(saved(&["lm_head"]).unwrap(), ["lm_head.weight"]);
+        assert_eq!(saved(&["layers.1"]).unwrap().len(), 5);
+        assert_eq!(saved(&["norm.beta"]).unwrap(), ["layers.0.norm.beta", "layers.1.norm.beta"]);
+        assert_eq!(saved(&["lm_head", "lm_head.weight"]).unwrap().len(), 1, "once");
+        assert!(saved(&[]).unwrap().is_empty());
+        let error = saved(&["lm_head", "proj"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`modules_to_save` = \"proj\" matches no parameter of this model"
+        );
+        assert!(error.hint().unwrap().starts_with("this model has: embed.weight, "));
+    }
 }

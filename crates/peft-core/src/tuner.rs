@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterizer};
+use burn::module::{Module, Param, ParamId, Reparameterizer};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Adapter;
 use crate::dense::{self, DenseParam};
-use crate::gradients::{clip_factor, global_norm, scale};
-use crate::method::{Attachments, Event, Method, Params};
+use crate::error::check;
+use crate::gradients::{clip, global_norm, scale};
+use crate::method::{Attachments, Event, Method};
 use crate::schedule::DenseSchedule;
 use crate::target::modules_to_save;
-use crate::{Catalogue, Error, Record};
+use crate::{Catalogue, Error, ParamInfo, Params, Record};
 
 /// What a run does beside its method.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +54,7 @@ pub struct ParamCounts {
 pub struct StepReport {
     /// Number of the step, from 0.
     pub step: usize,
-    /// Highest learning rate used.
+    /// Learning rate of the method's parameters, the highest of them.
     pub learning_rate: f64,
     /// Global norm of the gradients before clipping, `[1]`, on the device.
     pub grad_norm: Option<Tensor<1>>,
@@ -66,16 +67,19 @@ impl<T: Method> Tuner<T> {
     /// trains require gradients. The model must be on an autodiff device.
     ///
     /// # Errors
-    /// What [`Catalogue::of`], [`modules_to_save`] and the method's own checks refuse.
+    /// What [`Catalogue::of`], [`modules_to_save`] and the method's own checks refuse;
+    /// [`Error::Setting`] if `modules_to_save` names an adapted weight.
     pub fn attach<M: Module>(
         mut method: T,
         config: TunerConfig,
         model: M,
     ) -> Result<(Self, M), Error> {
         let catalogue = Catalogue::of(&model)?;
-        let mut attachments = method.attach(&catalogue, &ModelParams(&model))?;
-        let saved = modules_to_save(&config.modules_to_save, &catalogue)?;
-        attachments.dense.extend(saved.iter().map(|param| param.id));
+        let mut attachments = method.attach(&catalogue)?;
+        for param in modules_to_save(&config.modules_to_save, &catalogue)? {
+            refuse_adapted(param, &attachments)?;
+            attachments.dense.push(param.id);
+        }
         let dense = dense_params(&attachments, &catalogue);
         let counts = ParamCounts {
             trainable: trainable(&attachments, &catalogue),
@@ -90,7 +94,8 @@ impl<T: Method> Tuner<T> {
     /// importance, clipping and Adam see them. Parameters trained densely are stepped by `optim`.
     ///
     /// # Errors
-    /// [`Error::ParameterGone`] if `model` is not the attached one. The step is then not counted.
+    /// [`Error::ParameterGone`] if `model` is not the attached one, [`Error::NotFinite`] if a block
+    /// that is not finite is to be settled. The step is then not counted.
     pub fn step<M: Module>(
         &mut self,
         model: M,
@@ -100,15 +105,17 @@ impl<T: Method> Tuner<T> {
     ) -> Result<(M, StepReport), Error> {
         let step = self.steps;
         if grad_scale != 1.0 {
-            self.scale_by(&model, &mut grads, grad_scale);
+            scale(&model, &mut grads, grad_scale);
         }
-        self.method.observe(step, &ModelParams(&model), &mut grads)?;
+        let params = Params::of(&model);
+        self.method.observe(step, &params, &mut grads)?;
         let grad_norm = global_norm(&model, &grads);
         if let Some((norm, max_norm)) = grad_norm.clone().zip(self.config.max_grad_norm) {
-            scale(&model, &mut grads, clip_factor(norm, max_norm));
+            clip(&model, &mut grads, norm, max_norm);
         }
-        let plan = self.method.update(step, &ModelParams(&model), &mut grads)?;
-        let (model, events) = plan.apply(model);
+        let plan = self.method.update(step, &params, &mut grads)?;
+        drop(params); // a second handle would keep the optimizer from working in place
+        let (model, events) = plan.apply(model)?;
         let model = match grads.is_empty() {
             true => model,
             false => optim.step(self.dense_learning_rate(step), model, grads),
@@ -118,13 +125,14 @@ impl<T: Method> Tuner<T> {
         Ok((model, StepReport { step, learning_rate, grad_norm, events }))
     }
 
-    /// Folds all adapters into the base and removes them.
+    /// Folds all adapters into the base and removes them. The base stays frozen.
     ///
     /// # Errors
-    /// [`Error::ParameterGone`] if `model` is not the attached one.
+    /// [`Error::ParameterGone`] if `model` is not the attached one, or merged already;
+    /// [`Error::NotFinite`] if training diverged.
     pub fn merge<M: Module>(&mut self, model: M) -> Result<M, Error> {
-        let plan = self.method.settle(self.steps, &ModelParams(&model))?;
-        Ok(plan.apply(model).0.materialize())
+        let plan = self.method.settle(self.steps, &Params::of(&model))?;
+        Ok(plan.apply(model)?.0.materialize())
     }
 
     /// Everything that must survive a restart: the method's state, its adapters, and the densely
@@ -133,7 +141,7 @@ impl<T: Method> Tuner<T> {
     /// # Errors
     /// [`Error::ParameterGone`] if `model` is not the attached one.
     pub fn record<M: Module>(&self, model: &M) -> Result<Record, Error> {
-        let mut record = self.method.record(&ModelParams(model))?;
+        let mut record = self.method.record(&Params::of(model))?;
         let dense = dense::record(model, &self.dense, &mut record)?;
         record.describe(&Meta { dense, steps: self.steps })?;
         Ok(record)
@@ -146,8 +154,8 @@ impl<T: Method> Tuner<T> {
     /// [`Error::Record`] if the record does not fit the configuration or the model.
     pub fn restore<M: Module>(&mut self, model: M, record: &Record) -> Result<M, Error> {
         let meta: Meta = record.description()?;
-        let plan = self.method.restore(meta.steps, record, &ModelParams(&model))?;
-        let (model, _) = plan.apply(model);
+        let plan = self.method.restore(meta.steps, record, &Params::of(&model))?;
+        let (model, _) = plan.apply(model)?;
         self.steps = meta.steps;
         dense::restore(model, &mut self.dense, record, &meta.dense)
     }
@@ -179,18 +187,18 @@ impl<T: Method> Tuner<T> {
             None => self.method.learning_rate(step),
         }
     }
-
-    fn scale_by<M: Module>(&self, model: &M, grads: &mut GradientsParams, factor: f64) {
-        if let Some(device) = model.devices().into_iter().next() {
-            scale(model, grads, Tensor::from_data([factor as f32], &device.inner()));
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Meta {
     dense: Vec<(String, u64)>,
     steps: usize,
+}
+
+/// The gradient of an adapted weight belongs to its adapter.
+fn refuse_adapted(param: &ParamInfo, attachments: &Attachments) -> Result<(), Error> {
+    let adapted = attachments.adapters.iter().any(|(id, _)| *id == param.id);
+    check(!adapted, "modules_to_save", &param.path, "modules without an adapter")
 }
 
 fn dense_params(attachments: &Attachments, catalogue: &Catalogue) -> Vec<DenseParam> {
@@ -228,58 +236,9 @@ impl Reparameterizer for Attacher {
         _path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<Adapter>) {
-        let adapter = self.adapters.remove(&param.id).map(|adapter| match param.is_autodiff() {
-            true => adapter.train(),
-            false => adapter,
-        });
+        let adapter = self.adapters.remove(&param.id);
         let tracked = self.tracked.contains(&param.id);
-        (param.set_require_grad(tracked), adapter)
-    }
-}
-
-struct ModelParams<'a, M>(&'a M);
-
-impl<M: Module> Params for ModelParams<'_, M> {
-    fn matrix(&self, id: ParamId) -> Option<Tensor<2>> {
-        let mut find = Find::new(id);
-        self.0.visit(&mut find);
-        find.matrix
-    }
-
-    fn indices(&self, id: ParamId) -> Option<Tensor<1, Int>> {
-        let mut find = Find::new(id);
-        self.0.visit(&mut find);
-        find.indices
-    }
-}
-
-struct Find {
-    id: ParamId,
-    matrix: Option<Tensor<2>>,
-    indices: Option<Tensor<1, Int>>,
-}
-
-impl Find {
-    fn new(id: ParamId) -> Self {
-        Self { id, matrix: None, indices: None }
-    }
-}
-
-fn downcast<T: 'static>(value: impl std::any::Any) -> Option<T> {
-    let value: Box<dyn std::any::Any> = Box::new(value);
-    value.downcast().ok().map(|value| *value)
-}
-
-impl ModuleVisitor for Find {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if param.id == self.id {
-            self.matrix = downcast(param.base().without_autodiff());
-        }
-    }
-
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        if param.id == self.id {
-            self.indices = downcast(param.val().without_autodiff());
-        }
+        // What tensor operations computed, such as a cast, is no leaf: detached, it becomes one.
+        (param.map(Tensor::detach).set_require_grad(tracked), adapter)
     }
 }

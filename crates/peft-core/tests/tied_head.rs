@@ -2,8 +2,8 @@
 
 mod common;
 
-use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig};
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, Linear};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, activation};
 use common::{config, device, max_difference};
@@ -16,16 +16,13 @@ use peft_core::{TargetModules, Tuner, TunerConfig, hook};
 #[derive(Module, Debug)]
 struct Tied {
     embed: Embedding,
-    layer: burn::nn::Linear,
+    layer: Linear,
 }
 
 impl Tied {
     fn new(device: &Device) -> Self {
-        device.seed(3);
-        Self {
-            embed: EmbeddingConfig::new(24, 8).init(device),
-            layer: burn::nn::LinearConfig::new(8, 8).init(device),
-        }
+        let weight = Param::from_tensor(common::random([24, 8], 3, device));
+        Self { embed: Embedding { weight }, layer: common::linear(8, 8, 4, device) }
     }
 
     fn loss(&self, ids: Tensor<2, Int>) -> Tensor<1> {

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use burn::tensor::Tensor;
+
 use crate::data::{DataFormat, LineProblem};
 
 /// An error of this crate. [`Error::hint`] says what to do about it.
@@ -106,6 +108,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// A value could not be read back from the device.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// Its own words.
+        reason: String,
+    },
+
     /// The Learner stopped.
     #[error("training stopped: {reason}")]
     Training {
@@ -162,9 +171,17 @@ impl Error {
                  an earlier checkpoint"
                     .into(),
             ),
+            Self::Device { .. } => {
+                Some("if it ran out of memory, lower the batch size or the sequence length".into())
+            }
             Self::MultipleDevices => Some("train on a single device".into()),
             Self::Serialize { .. } | Self::Tokenize { .. } | Self::Training { .. } => None,
         }
+    }
+
+    /// Reads a value back from the device.
+    pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f32, Self> {
+        tensor.try_into_scalar().map_err(|e| Self::Device { reason: e.to_string() })
     }
 
     /// Makes an [`Error::Checkpoint`].

@@ -100,5 +100,5 @@ fn loss_sum(
     let batch = Batch::collate(&samples.iter().collect::<Vec<_>>(), &device);
     let logits = model.forward(batch.input_ids, Some(batch.attention_mask));
     let sum: Tensor<1> = cross_entropy_sum(logits, batch.labels).0;
-    Ok((f64::from(sum.into_scalar::<f32>()), batch.target_tokens))
+    Ok((f64::from(Error::scalar(sum)?), batch.target_tokens))
 }

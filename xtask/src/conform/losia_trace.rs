@@ -186,8 +186,8 @@ impl<'a> Replay<'a> {
         let mut comparable = true;
         for moved in moved {
             let Some(want) = step.reselect.get(&moved.path) else { continue };
-            // Burn's rows are the reference's columns, but for an embedding.
-            let same = moved.subnet.rows() == want.cols && moved.subnet.cols() == want.rows;
+            let (rows, cols) = oriented(&moved.path, &want.rows, &want.cols);
+            let same = moved.subnet.rows() == rows && moved.subnet.cols() == cols;
             if same {
                 continue;
             }
@@ -208,7 +208,10 @@ impl<'a> Replay<'a> {
         for (name, want) in self.snapshots.with_prefix(&format!("score{index}.")) {
             let moved = moved.iter().find(|moved| moved.path == name);
             let score = moved.ok_or_else(|| format!("no score of `{name}`"))?.score.clone();
-            let got = score.transpose().into_data();
+            let got = match is_embedding(name) {
+                true => score.into_data(),
+                false => score.transpose().into_data(),
+            };
             comparison.tensor(self.case, "score_rel", name, &got, want)?;
         }
         self.weights(self.snapshots.with_prefix(&format!("after{index}.")), comparison)
@@ -287,10 +290,25 @@ fn first_subnets(
 ) -> Result<Vec<(String, Subnet)>, CaseError> {
     let subnets = trace.groups.iter().filter(|(group, _)| *group != "dense");
     let subnet = |name: &String| {
-        let rows = data.indices(&format!("init_cols.{name}"))?;
-        let cols = data.indices(&format!("init_rows.{name}"))?;
+        let [outputs, inputs] =
+            ["init_rows", "init_cols"].map(|keys| data.indices(&format!("{keys}.{name}")));
+        let (rows, cols) = oriented(name, outputs?, inputs?);
         let shape = base.get(name).ok_or_else(|| format!("no weight `{name}`"))?.shape();
-        Ok((name.clone(), Subnet::new(rows, cols, [shape[1], shape[0]])?))
+        let (m, n) = oriented(name, shape[0], shape[1]);
+        Ok((name.clone(), Subnet::new(rows, cols, [m, n])?))
     };
     subnets.flat_map(|(_, names)| names).map(subnet).collect()
+}
+
+/// An embedding (a tied head) is `[vocab, hidden]` in Burn too; a linear weight is transposed.
+fn is_embedding(name: &str) -> bool {
+    name.contains("embed")
+}
+
+/// What the reference says of outputs and inputs, as rows and columns of Burn's weight.
+fn oriented<T>(name: &str, outputs: T, inputs: T) -> (T, T) {
+    match is_embedding(name) {
+        true => (outputs, inputs),
+        false => (inputs, outputs),
+    }
 }

@@ -57,9 +57,13 @@ impl Adapter {
 impl Reparameterization for Adapter {
     const NAME: &'static str = "peft";
 
+    /// The effective value of a matrix. Nothing but matrices is adapted: other ranks are returned
+    /// as they are.
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        if D != 2 {
+            return base;
+        }
         let shape = base.shape();
-        let [rows, cols] = [shape[0], shape[1]]; // attached to matrices only
-        self.compose(base.reshape([rows, cols])).reshape(shape)
+        self.compose(base.reshape([shape[0], shape[1]])).reshape(shape)
     }
 }

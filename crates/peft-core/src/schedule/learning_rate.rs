@@ -27,7 +27,7 @@ pub struct SubnetSchedule {
     pub scheduler: LrScheduler,
     /// Steps in a slot.
     pub period: usize,
-    /// Steps in a cycle of all slots.
+    /// Steps in a cycle of all slots; those of the whole run where subnets never move.
     pub cycle: usize,
     /// The global curve.
     pub global: DenseSchedule,
@@ -44,10 +44,10 @@ impl SubnetSchedule {
     }
 
     fn cosine(&self, step: usize, restart: usize) -> f64 {
-        let since = step - restart;
+        let since = step.saturating_sub(restart);
         if since >= self.period {
-            let progress = (since - self.period) as f64 / (self.cycle - self.period).max(1) as f64;
-            return self.global.floored_cosine(progress);
+            let decay_steps = self.cycle.saturating_sub(self.period).max(1);
+            return self.global.floored_cosine((since - self.period) as f64 / decay_steps as f64);
         }
         match restart > 0 && since < 2 {
             true => 1e-7, // the reference's stand-in for zero right after a move
@@ -56,7 +56,7 @@ impl SubnetSchedule {
     }
 
     fn cosine_restarts(&self, step: usize, restart: usize) -> f64 {
-        let since = step - restart;
+        let since = step.saturating_sub(restart);
         if step < self.global.warmup_steps || since >= self.period {
             return self.global.curve(step);
         }
@@ -109,5 +109,57 @@ impl DenseSchedule {
 
     fn floored_cosine(&self, progress: f64) -> f64 {
         self.min_lr_ratio + (1.0 - self.min_lr_ratio) * 0.5 * (1.0 + (PI * progress).cos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(scheduler: LrScheduler) -> SubnetSchedule {
+        let global = DenseSchedule::new(100, 0.1, 0.1); // 10 steps of warm-up
+        SubnetSchedule { scheduler, period: 4, cycle: 12, global }
+    }
+
+    fn close(got: f64, want: f64) {
+        assert!((got - want).abs() < 1e-12, "{got} against {want}");
+    }
+
+    #[test]
+    fn cosine_rewarms_over_one_period_and_decays_over_the_cycle() {
+        let schedule = subnet(LrScheduler::Cosine);
+        for (since, want) in [(0, 0.0), (1, 0.25), (3, 0.75), (4, 1.0), (8, 0.55), (12, 0.1)] {
+            close(schedule.multiplier(since, 0), want);
+        }
+        for (since, want) in [(0, 1e-7), (1, 1e-7), (2, 0.5), (3, 0.75), (4, 1.0), (8, 0.55)] {
+            close(schedule.multiplier(24 + since, 24), want);
+        }
+    }
+
+    #[test]
+    fn restarts_climb_back_to_the_global_curve() {
+        let schedule = subnet(LrScheduler::CosineRestarts);
+        close(schedule.multiplier(5, 4), 0.5); // the global warm-up hides the restart
+        close(schedule.multiplier(45, 45), 0.0);
+        close(schedule.multiplier(47, 45), 0.5 * 0.55); // envelope: half-way of 90 steps
+        close(schedule.multiplier(55, 45), 0.55); // curve: 45 of 90 steps after the warm-up
+    }
+
+    #[test]
+    fn without_rewarming_a_restart_changes_nothing() {
+        let schedule = subnet(LrScheduler::NoRewarming);
+        for (step, want) in [(0, 0.0), (5, 0.5), (10, 1.0), (55, 0.55), (100, 0.1)] {
+            close(schedule.multiplier(step, step), want);
+            close(schedule.multiplier(step, 0), want);
+        }
+    }
+
+    #[test]
+    fn the_dense_curve_starts_again_after_its_end() {
+        let schedule = DenseSchedule::new(100, 0.1, 0.1);
+        for (step, want) in [(0, 0.0), (1, 0.1), (55, 0.55), (100, 1e-7), (101, 1e-7), (102, 0.2)] {
+            close(schedule.multiplier(step), want);
+        }
+        close(DenseSchedule::new(10, 0.0, 0.1).multiplier(0), 1.0);
     }
 }

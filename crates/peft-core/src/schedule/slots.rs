@@ -17,9 +17,10 @@ pub enum UpdateType {
 /// The slot plan of a run. Step `s` lies in slot `(s / period) mod count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
-    /// Steps in a slot, `T`.
+    /// Steps in a slot, `T`, at least 1.
     pub period: usize,
-    /// Slots in a cycle, `N`: the number of layers, plus one for a localised output head.
+    /// Slots in a cycle, `N`: the number of layers, plus one for a localised output head; at
+    /// least 1.
     pub count: usize,
     /// Which layers share a slot.
     pub update_type: UpdateType,

@@ -1,9 +1,9 @@
 //! Greedy localisation: the rows and columns whose block gathers the most importance.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use serde::Serialize;
 
-use super::{Subnet, gather};
+use super::{Subnet, gather, index_tensor};
 
 /// Order in which rows and columns are chosen (LoSiA, algorithm 1 and its code).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +39,8 @@ pub struct Localized {
 /// go to the lower index. Only sums of rows and columns travel to the host, never the matrix.
 ///
 /// `None` if no sum can be ordered: some score is not a number.
+///
+/// `size` is at least 1 and at most the dimension, as [`subnet_size`](super::subnet_size) gives it.
 pub fn localize(score: &Tensor<2>, size: [usize; 2]) -> Option<Localized> {
     let shape = score.dims();
     let row_sums = sums(score.clone(), 1);
@@ -78,8 +80,7 @@ fn sums(score: Tensor<2>, over: usize) -> Vec<f32> {
 }
 
 fn indices(of: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
-    let data: Vec<i64> = of.iter().map(|&i| i as i64).collect();
-    Tensor::from_data(TensorData::new(data, [of.len()]), &like.device())
+    index_tensor(of, &like.device())
 }
 
 /// Indices of the `count` largest values, ascending.
@@ -89,4 +90,64 @@ fn top(values: &[f32], count: usize) -> Vec<usize> {
     order.truncate(count);
     order.sort_unstable();
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::device;
+
+    fn found<const R: usize, const C: usize>(
+        score: [[f32; C]; R],
+        size: [usize; 2],
+    ) -> Option<Localized> {
+        localize(&Tensor::from_data(score, &device()), size)
+    }
+
+    /// Heavy first row and first column, whose crossing is empty.
+    const CROSS: [[f32; 3]; 3] = [[0.0, 5.0, 6.0], [4.0, 1.0, 0.0], [4.0, 0.0, 0.0]];
+
+    #[test]
+    fn each_strategy_wins_where_it_gathers_most() {
+        let corner = [[9.0, 1.0], [1.0, 0.0]];
+        let best = found(corner, [1, 1]).unwrap();
+        assert_eq!((best.strategy, best.score_sum), (Strategy::Independent, 9.0));
+        assert_eq!(best.score_total, 11.0);
+
+        let best = found(CROSS, [1, 1]).unwrap();
+        assert_eq!((best.strategy, best.score_sum), (Strategy::RowsFirst, 6.0));
+        assert_eq!((best.subnet.rows(), best.subnet.cols()), (&[0][..], &[2][..]));
+
+        let mut transposed = CROSS;
+        for (row, values) in transposed.iter_mut().enumerate() {
+            for (col, value) in values.iter_mut().enumerate() {
+                *value = CROSS[col][row];
+            }
+        }
+        let best = found(transposed, [1, 1]).unwrap();
+        assert_eq!((best.strategy, best.score_sum), (Strategy::ColumnsFirst, 6.0));
+        assert_eq!((best.subnet.rows(), best.subnet.cols()), (&[2][..], &[0][..]));
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_index_and_the_first_strategy() {
+        let best = found([[1.0; 4]; 3], [2, 3]).unwrap();
+        assert_eq!(best.strategy, Strategy::Independent);
+        assert_eq!((best.subnet.rows(), best.subnet.cols()), (&[0, 1][..], &[0, 1, 2][..]));
+        let best = found([[0.0; 4]; 3], [1, 1]).unwrap();
+        assert_eq!(best.score_sum, 0.0, "nothing to gain is still a choice");
+    }
+
+    #[test]
+    fn chosen_indices_are_sorted_whatever_their_scores() {
+        let best = found([[1.0, 0.0, 3.0, 2.0]], [1, 3]).unwrap();
+        assert_eq!(best.subnet.cols(), [0, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_cannot_be_ordered() {
+        assert!(found([[1.0, f32::NAN], [2.0, 3.0]], [1, 1]).is_none());
+        assert!(found([[f32::INFINITY, f32::NEG_INFINITY]], [1, 1]).is_none());
+        assert!(found([[f32::INFINITY, 1.0]], [1, 1]).is_some());
+    }
 }

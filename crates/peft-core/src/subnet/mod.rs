@@ -28,12 +28,20 @@ impl Subnet {
     /// # Errors
     /// [`Error::Subnet`] unless both lists are non-empty, strictly increasing and in range.
     pub fn new(rows: Vec<usize>, cols: Vec<usize>, shape: [usize; 2]) -> Result<Self, Error> {
-        validate("rows", &rows, shape[0])?;
-        validate("columns", &cols, shape[1])?;
-        Ok(Self { rows, cols })
+        Self { rows, cols }.checked(shape)
     }
 
-    /// `size` rows and columns drawn uniformly without replacement.
+    /// This subnet, if it is one of a matrix of `shape`: what was deserialized need not be.
+    ///
+    /// # Errors
+    /// [`Error::Subnet`], as [`new`](Self::new).
+    pub fn checked(self, shape: [usize; 2]) -> Result<Self, Error> {
+        validate("rows", &self.rows, shape[0])?;
+        validate("columns", &self.cols, shape[1])?;
+        Ok(self)
+    }
+
+    /// `size` rows and columns, each at most the dimension, drawn uniformly without replacement.
     pub fn random(shape: [usize; 2], size: [usize; 2], rng: &mut impl Rng) -> Self {
         let mut draw = |dim: usize, count: usize| {
             let mut all: Vec<usize> = (0..dim).collect();
@@ -62,11 +70,13 @@ impl Subnet {
 
     /// Rows and columns as index tensors on `device`.
     pub fn to_tensors(&self, device: &Device) -> [Tensor<1, Int>; 2] {
-        [&self.rows, &self.cols].map(|indices| {
-            let data: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-            Tensor::from_data(TensorData::new(data, [indices.len()]), device)
-        })
+        [&self.rows, &self.cols].map(|indices| index_tensor(indices, device))
     }
+}
+
+fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
+    let data: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+    Tensor::from_data(TensorData::new(data, [indices.len()]), device)
 }
 
 /// Rows or columns of a subnet along a dimension: `factor · dim` truncated as the reference does

@@ -1,6 +1,6 @@
 //! Adding a trained block into its weight.
 
-use burn::tensor::{Device, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::{Subnet, gather};
 
@@ -21,9 +21,9 @@ pub struct SettledBlock {
 impl SettledBlock {
     /// The weight with this block added.
     pub fn apply(&self, weight: Tensor<2>) -> Tensor<2> {
-        let device: Device = weight.device();
+        let device = weight.device();
         let [rows, cols] = self.subnet.to_tensors(&device);
-        let delta = Tensor::from_data(self.delta.clone(), (&device, burn::tensor::DType::F32));
+        let delta = Tensor::from_data(self.delta.clone(), (&device, DType::F32));
         settle(weight, rows, cols, delta)
     }
 }
@@ -46,4 +46,45 @@ pub fn settle(
         IndexingUpdateOp::Assign,
     );
     weight.select_assign(0, rows, touched_rows, IndexingUpdateOp::Assign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device_by_name;
+    use crate::testing::{bits, device};
+
+    #[test]
+    fn only_the_block_changes_and_minus_zero_stays() {
+        let device = device();
+        let weight = Tensor::<2>::from_data(
+            [[-0.0, 1.0, -0.0], [-0.0, -0.0, 2.0], [3.0, -0.0, -0.0]],
+            &device,
+        );
+        let block = SettledBlock {
+            path: "w".into(),
+            step: 0,
+            subnet: Subnet::new(vec![0, 2], vec![1, 2], [3, 3]).unwrap(),
+            delta: TensorData::from([[0.5_f32, -0.0], [0.25, 1.0]]),
+        };
+        let want = TensorData::from([
+            [-0.0_f32, 1.5, -0.0], // −0 + −0 = −0
+            [-0.0, -0.0, 2.0],
+            [3.0, 0.25, 1.0],
+        ]);
+        assert_eq!(bits(&block.apply(weight).into_data()), bits(&want));
+    }
+
+    #[test]
+    fn a_half_precision_weight_is_rounded_once() {
+        let device = device_by_name("flex").unwrap(); // ndarray has no bf16
+        let weight = Tensor::<2>::from_data([[1.0_f32, 256.0]], (&device, DType::BF16));
+        let [rows, cols] = Subnet::new(vec![0], vec![0, 1], [1, 2]).unwrap().to_tensors(&device);
+        // The second delta rounded to bf16 by itself would be 1, and 256 + 1 a tie that goes to 256.
+        let delta = Tensor::<2>::from_data([[1.0 / 128.0, 1.001_f32]], (&device, DType::F32));
+        let settled = settle(weight, rows, cols, delta);
+        assert_eq!(settled.dtype(), DType::BF16);
+        let values: Vec<f32> = settled.into_data().iter::<f32>().collect();
+        assert_eq!(values, [1.0 + 1.0 / 128.0, 258.0]);
+    }
 }

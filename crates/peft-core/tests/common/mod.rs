@@ -1,17 +1,26 @@
 //! A small model on two forward paths, and what tests need around it.
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub mod oracle;
+
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Distribution, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::{Event, Tuner, TunerConfig, device_by_name, hook};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// The device under test: `BURN_PEFT_TEST_DEVICE`, or ndarray.
 pub fn device() -> Device {
     let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
     device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend").autodiff()
+}
+
+/// Both CPU backends.
+pub fn cpu_devices() -> [Device; 2] {
+    ["ndarray", "flex"].map(|name| device_by_name(name).expect("compiled in").autodiff())
 }
 
 /// Three layers with biases: `blocks.0`, `blocks.1` and a `head`.
@@ -25,12 +34,8 @@ pub struct Mlp {
 
 impl Mlp {
     pub fn new(device: &Device, hooked: bool) -> Self {
-        device.seed(7);
-        let linear = |i, o| LinearConfig::new(i, o).init(device);
-        let blocks = vec![linear(12, 20), linear(20, 16)];
-        let model = Self { blocks, head: linear(16, 10), hooked };
-        model.clone().num_params();
-        model
+        let blocks = vec![linear(12, 20, 1, device), linear(20, 16, 2, device)];
+        Self { blocks, head: linear(16, 10, 3, device), hooked }
     }
 
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
@@ -54,10 +59,26 @@ impl Mlp {
 pub struct Batch(pub Tensor<2>, pub Tensor<2>);
 
 pub fn batches(device: &Device, count: usize) -> Vec<Batch> {
-    device.seed(11);
-    let normal = Distribution::Normal(0.0, 1.0);
-    let random = |n| Tensor::<2>::random([6, n], normal, device).detach();
-    (0..count).map(|_| Batch(random(12), random(10))).collect()
+    let random = |n, seed| random([6, n], seed, device);
+    (0..count as u64).map(|i| Batch(random(12, 10 + i), random(10, 20 + i))).collect()
+}
+
+/// Numbers in [−1, 1) that depend on the seed alone: a device's generator is shared by all tests.
+pub fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = |_| (f64::from(rng.next_u32()) / 2_f64.powi(31) - 1.0) as f32;
+    let data: Vec<f32> = (0..shape.iter().product()).map(&mut draw).collect();
+    Tensor::from_data(TensorData::new(data, shape), device)
+}
+
+/// A layer with bias, initialised from `seed`.
+pub fn linear(inputs: usize, outputs: usize, seed: u64, device: &Device) -> Linear {
+    let scale = (inputs as f64).sqrt().recip();
+    let param = |tensor: Tensor<2>| Param::from_tensor(tensor.mul_scalar(scale));
+    Linear {
+        weight: param(random([inputs, outputs], seed, device)),
+        bias: Some(Param::from_tensor(random([outputs], seed + 100, device).mul_scalar(scale))),
+    }
 }
 
 pub fn config() -> LosiaConfig {
@@ -108,4 +129,12 @@ pub fn max_difference(a: &TensorData, b: &TensorData) -> f32 {
 
 pub fn bits(data: &TensorData) -> Vec<u32> {
     data.iter::<f32>().map(f32::to_bits).collect()
+}
+
+/// Rows and columns of a block's entries.
+pub fn cells<'a>(
+    rows: &'a [usize],
+    cols: &'a [usize],
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    rows.iter().flat_map(move |&row| cols.iter().map(move |&col| (row, col)))
 }

@@ -29,14 +29,18 @@ pub struct RunReport {
     pub tokens_per_second: f64,
     /// The process's largest resident size ([`peak_memory_bytes`](super::peak_memory_bytes)).
     pub peak_memory_bytes: Option<u64>,
-    /// Parameters the method trains.
+    /// Parameters trained at a time.
     pub trainable_parameters: usize,
-    /// All parameters of the model, those of the method included.
+    /// All parameters of the model, adapters not counted.
     pub total_parameters: usize,
     /// Scores on the evaluation set before training, if they were taken.
     pub before: Option<Scores>,
     /// Scores on the evaluation set after training, if they were taken.
     pub after: Option<Scores>,
+    /// Scores before and after training on tasks that were not trained, if they were taken: what
+    /// was forgotten.
+    #[serde(default)]
+    pub known: Option<[Scores; 2]>,
 }
 
 /// How a run ended.
@@ -103,6 +107,7 @@ mod tests {
             total_parameters: 1000,
             before: Some(Scores { accuracy: None, loss: 2.5, items: 8 }),
             after: None,
+            known: None,
         }
     }
 

@@ -11,7 +11,7 @@ use burn::train::renderer::MetricsRenderer;
 use burn::train::{ExecutionStrategy, Interrupter, Learner, SupervisedTraining};
 use peft_core::{Method, ParamCounts, Tuner, TunerConfig};
 use peft_llama::CausalLm;
-use serde::Serialize;
+use serde_json::Value;
 
 use super::checkpoint::{self, CheckpointManifest};
 use super::config::TrainConfig;
@@ -20,6 +20,26 @@ use super::session::{MethodRate, Session, State, Window};
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
 use crate::report::{MetricsLog, RunStatus};
+
+/// What a run is made of, beside the model.
+pub struct RunPlan<'a> {
+    /// The method.
+    pub method: Box<dyn Method>,
+    /// Its configuration, by which a resume recognises the run.
+    pub method_config: Value,
+    /// What the step does beside the method. Its clipping is that of `config`.
+    pub tuner_config: TunerConfig,
+    /// Batches, epochs, logs and checkpoints.
+    pub config: TrainConfig,
+    /// Samples to train on; shuffled by the configuration's seed.
+    pub train_samples: Vec<Sample>,
+    /// Samples for a validation loss at the end of each epoch, in their own order.
+    pub valid_samples: Vec<Sample>,
+    /// Folder for logs and checkpoints; created if need be.
+    pub output_dir: &'a Path,
+    /// Folder of the checkpoint to go on from, if any.
+    pub resume_from: Option<&'a Path>,
+}
 
 /// A model with a method attached, ready to be trained.
 pub struct Run {
@@ -48,26 +68,16 @@ pub struct Finished {
 }
 
 impl Run {
-    /// Attaches `method` to `model` and prepares the run in `output_dir`, which is created.
-    /// `train_samples` are shuffled by the configuration's seed, `valid_samples` are not. With
-    /// `resume_from` (a checkpoint's folder), the run goes on from there: `model` must hold the
-    /// original weights.
+    /// Attaches the plan's method to `model`, which holds the original weights even where the run
+    /// goes on from a checkpoint.
     ///
     /// # Errors
     /// [`Error::Method`] for what the method refuses, [`Error::Checkpoint`] for a checkpoint that
     /// is damaged or belongs to another run, [`Error::Io`].
-    #[allow(clippy::too_many_arguments, reason = "each is one thing a run is made of")]
-    pub fn new(
-        model: CausalLm,
-        method: Box<dyn Method>,
-        method_config: &impl Serialize,
-        tuner_config: TunerConfig,
-        config: TrainConfig,
-        train_samples: Vec<Sample>,
-        valid_samples: Vec<Sample>,
-        output_dir: &Path,
-        resume_from: Option<&Path>,
-    ) -> Result<Self, Error> {
+    pub fn new(model: CausalLm, plan: RunPlan<'_>) -> Result<Self, Error> {
+        let RunPlan { method, method_config, config, train_samples, .. } = plan;
+        let (output_dir, resume_from) = (plan.output_dir, plan.resume_from);
+        let tuner_config = TunerConfig { max_grad_norm: config.max_grad_norm, ..plan.tuner_config };
         std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
         let samples = train_samples.len();
         let weight = model.model.embed_tokens.weight.base();
@@ -91,7 +101,7 @@ impl Run {
             .shuffled(config.seed)
             .grouped_by_length(config.group_by_length)
             .resume_at(epoch, batches);
-        let valid = loader(valid_samples);
+        let valid = loader(plan.valid_samples);
         let log = match resume_from {
             Some(_) => MetricsLog::resume(output_dir, steps as u64)?,
             None => MetricsLog::create(output_dir)?,

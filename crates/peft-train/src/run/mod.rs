@@ -8,5 +8,5 @@ mod session;
 
 pub use checkpoint::{CheckpointManifest, latest_checkpoint};
 pub use config::TrainConfig;
-pub use launch::{Finished, Run};
+pub use launch::{Finished, Run, RunPlan};
 pub use model::{BatchLoss, FineTune};

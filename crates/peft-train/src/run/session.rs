@@ -144,12 +144,13 @@ impl State {
     }
 
     fn log_step(&mut self, window: Window, report: &StepReport) -> Result<(), Error> {
-        let sum: f32 = window.losses.into_iter().map(|loss| loss.into_scalar::<f32>()).sum();
+        let losses = window.losses.into_iter().map(Error::scalar);
+        let sum: f32 = losses.sum::<Result<f32, Error>>()?;
         let line = Line {
             step: report.step,
             loss: sum / window.targets.max(1) as f32,
             learning_rate: report.learning_rate,
-            grad_norm: report.grad_norm.clone().map(|norm| norm.into_scalar()),
+            grad_norm: report.grad_norm.clone().map(Error::scalar).transpose()?,
             tokens: window.tokens,
             target_tokens: window.targets,
             seconds: self.since_log.elapsed().as_secs_f64(),

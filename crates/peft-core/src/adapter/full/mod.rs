@@ -2,9 +2,9 @@
 
 use burn::optim::GradientsParams;
 
-use crate::method::{Attachments, Method, Params};
+use crate::method::{Attachments, Method};
 use crate::schedule::DenseSchedule;
-use crate::{Catalogue, Error, Plan, Record, TargetModules};
+use crate::{Catalogue, Error, Params, Plan, Record, TargetModules};
 
 /// Trains parameters with the run's optimizer and attaches nothing.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl Method for Full {
         "full"
     }
 
-    fn attach(&mut self, catalogue: &Catalogue, _: &dyn Params) -> Result<Attachments, Error> {
+    fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         let trained = match &self.target_modules {
             Some(modules) => modules.select(catalogue, None)?,
             None => catalogue.params().iter().collect(),
@@ -31,11 +31,11 @@ impl Method for Full {
         Ok(Attachments { dense, ..Attachments::default() })
     }
 
-    fn observe(&mut self, _: usize, _: &dyn Params, _: &mut GradientsParams) -> Result<(), Error> {
+    fn observe(&mut self, _: usize, _: &Params, _: &mut GradientsParams) -> Result<(), Error> {
         Ok(())
     }
 
-    fn update(&mut self, _: usize, _: &dyn Params, _: &mut GradientsParams) -> Result<Plan, Error> {
+    fn update(&mut self, _: usize, _: &Params, _: &mut GradientsParams) -> Result<Plan, Error> {
         Ok(Plan::default())
     }
 
@@ -43,15 +43,15 @@ impl Method for Full {
         self.learning_rate * self.schedule.multiplier(step)
     }
 
-    fn settle(&mut self, _: usize, _: &dyn Params) -> Result<Plan, Error> {
+    fn settle(&mut self, _: usize, _: &Params) -> Result<Plan, Error> {
         Ok(Plan::default())
     }
 
-    fn record(&self, _: &dyn Params) -> Result<Record, Error> {
+    fn record(&self, _: &Params) -> Result<Record, Error> {
         Ok(Record::default())
     }
 
-    fn restore(&mut self, _: usize, _: &Record, _: &dyn Params) -> Result<Plan, Error> {
+    fn restore(&mut self, _: usize, _: &Record, _: &Params) -> Result<Plan, Error> {
         Ok(Plan::default())
     }
 }

@@ -112,7 +112,7 @@ impl LosiaConfig {
         ] {
             check(unit(beta), key, beta, "a decay rate in [0, 1)")?;
         }
-        check(self.eps > 0.0, "eps", self.eps, "a positive number")
+        check(self.eps.is_finite() && self.eps > 0.0, "eps", self.eps, "a positive number")
     }
 
     pub(super) fn slots(&self, count: usize) -> Slots {
@@ -123,8 +123,88 @@ impl LosiaConfig {
         SubnetSchedule {
             scheduler: self.lr_scheduler,
             period: slots.period,
-            cycle: slots.cycle(),
+            cycle: match slots.update_type {
+                UpdateType::Asynchronous | UpdateType::Synchronous => slots.cycle(),
+                UpdateType::Fixed => self.total_steps,
+            },
             global: DenseSchedule::new(self.total_steps, self.warmup_ratio, self.min_lr_ratio),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_out_of_range_is_named() {
+        type Change = fn(LosiaConfig) -> LosiaConfig;
+        let cases: [(&str, Change); 22] = [
+            ("`total_steps` is 0", |c| LosiaConfig { total_steps: 0, ..c }),
+            ("`rank_factor` is 0", |c| c.with_rank_factor(0.0)),
+            ("`rank_factor` is 1.5", |c| c.with_rank_factor(1.5)),
+            ("`rank_factor` is NaN", |c| c.with_rank_factor(f64::NAN)),
+            ("`period` is 0", |c| c.with_period(0)),
+            ("`output_dim_factor` is -0.5", |c| c.with_output_dim_factor(-0.5)),
+            ("`output_head` is unset", |c| c.with_output_dim_factor(0.5)),
+            ("`learning_rate` is -1", |c| c.with_learning_rate(-1.0)),
+            ("`learning_rate` is inf", |c| c.with_learning_rate(f64::INFINITY)),
+            ("`min_lr_ratio` is 2", |c| c.with_min_lr_ratio(2.0)),
+            ("`warmup_ratio` is -0.1", |c| c.with_warmup_ratio(-0.1)),
+            ("`weight_decay` is -1", |c| c.with_weight_decay(-1.0)),
+            ("`weight_decay` is NaN", |c| c.with_weight_decay(f64::NAN)),
+            ("`scale` is inf", |c| c.with_scale(f64::INFINITY)),
+            ("`imp_beta1` is 1", |c| c.with_imp_beta1(1.0)),
+            ("`imp_beta2` is -0.1", |c| c.with_imp_beta2(-0.1)),
+            ("`beta1` is 1", |c| c.with_beta1(1.0)),
+            ("`beta2` is 1.5", |c| c.with_beta2(1.5)),
+            ("`beta2` is NaN", |c| c.with_beta2(f64::NAN)),
+            ("`eps` is 0", |c| c.with_eps(0.0)),
+            ("`eps` is inf", |c| c.with_eps(f64::INFINITY)),
+            ("`eps` is NaN", |c| c.with_eps(f64::NAN)),
+        ];
+        LosiaConfig::new(10).validate().expect("the defaults are valid");
+        for (message, change) in cases {
+            let error = change(LosiaConfig::new(10)).validate().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{message}, expected ")), "{message}: {error}");
+        }
+    }
+
+    #[test]
+    fn json_round_trip_keeps_every_setting() {
+        let config = LosiaConfig::new(321)
+            .with_target_modules(TargetModules::Names(vec!["q_proj".into(), "v_proj".into()]))
+            .with_rank_factor(0.3)
+            .with_period(7)
+            .with_output_dim_factor(0.1)
+            .with_output_head(Some("lm_head.weight".into()))
+            .with_learning_rate(3.3e-5)
+            .with_lr_scheduler(LrScheduler::CosineRestarts)
+            .with_update_type(UpdateType::Synchronous)
+            .with_sensitivity(Sensitivity::ParamFirst)
+            .with_reset_step_count(true)
+            .with_pro(false)
+            .with_seed(u64::MAX);
+        let json = serde_json::to_value(&config).unwrap();
+        assert_eq!(json["lr_scheduler"], "cosine_restarts");
+        assert_eq!(json["sensitivity"], "param_first");
+        assert_eq!(json["target_modules"], serde_json::json!(["q_proj", "v_proj"]));
+        assert_eq!(serde_json::from_value::<LosiaConfig>(json).unwrap(), config);
+    }
+
+    #[test]
+    fn without_moves_a_cycle_is_the_whole_run() {
+        let rate = |update_type, step| {
+            let config = LosiaConfig::new(40).with_period(10).with_update_type(update_type);
+            let slots = config.slots(2);
+            config.schedule(&slots).multiplier(step, slots.latest_restart(step, 0))
+        };
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} against {b}");
+        close(rate(UpdateType::Fixed, 5), 0.5);
+        close(rate(UpdateType::Fixed, 10), 1.0);
+        close(rate(UpdateType::Fixed, 25), 0.55); // half-way down to 0.1
+        close(rate(UpdateType::Fixed, 40), 0.1);
+        close(rate(UpdateType::Asynchronous, 25), 0.55); // moved at 10, half-way to 30
+        close(rate(UpdateType::Asynchronous, 31), 1e-7); // moved at 30
     }
 }

@@ -24,14 +24,14 @@ pub struct SubnetDelta {
 }
 
 impl SubnetDelta {
-    /// A zero block at `subnet` of a matrix of `shape`. With `pro`, forward hooks compute it on
-    /// activations. The block inherits autodiff from `device`.
-    pub fn new(subnet: &Subnet, shape: [usize; 2], pro: bool, device: &Device) -> Self {
+    /// A block without effect at `subnet` of a matrix of `shape`. With `pro`, forward hooks compute
+    /// it on activations. The block inherits autodiff from `device`.
+    pub(crate) fn new(subnet: &Subnet, shape: [usize; 2], pro: bool, device: &Device) -> Self {
         let [rows, cols] = subnet.to_tensors(device);
         Self {
             rows: Param::initialized(ParamId::new(), rows),
             cols: Param::initialized(ParamId::new(), cols),
-            delta: Param::from_tensor(Tensor::zeros(subnet.size(), (device, DType::F32))),
+            delta: Param::from_tensor(neutral(subnet.size(), device, DType::F32)),
             shape,
             pro,
         }
@@ -44,10 +44,12 @@ impl SubnetDelta {
     pub(crate) fn compose(&self, base: Tensor<2>) -> Tensor<2> {
         let delta = self.delta_as(&base);
         let wide = [delta.dims()[0], self.shape[1]];
-        let zeros = || Tensor::zeros(wide, (&base.device(), base.dtype()));
         let delta = match self.all(1) {
             true => delta,
-            false => add_at(zeros(), 1, &self.cols, delta), // [r, columns of W]
+            false => {
+                let nothing = neutral(wide, &base.device(), base.dtype());
+                add_at(nothing, 1, &self.cols, delta) // [r, columns of W]
+            }
         };
         match self.all(0) {
             true => base + delta,
@@ -104,6 +106,12 @@ impl SubnetDelta {
             false => add_at(y, 1, self.indices(dim), update),
         }
     }
+}
+
+/// What can be added without effect: −0 and not +0, since x + (−0) keeps the bits of every x, those
+/// of −0 too.
+pub(super) fn neutral(size: [usize; 2], device: &Device, dtype: DType) -> Tensor<2> {
+    Tensor::full(size, -0.0, (device, dtype))
 }
 
 fn add_at(y: Tensor<2>, dim: usize, at: &Param<Tensor<1, Int>>, update: Tensor<2>) -> Tensor<2> {

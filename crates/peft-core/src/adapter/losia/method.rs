@@ -1,18 +1,16 @@
 //! The decisions of LoSiA: whose importance to gather, how to update blocks, when to move them.
 
 use burn::optim::GradientsParams;
-use burn::tensor::{FloatDType, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use burn::tensor::{FloatDType, Int, Tensor};
 
 use super::adam::BlockAdam;
 use super::target::{LosiaTarget, Relocalization};
 use super::{LosiaConfig, SubnetDelta};
 use crate::adapter::Adapter;
-use crate::method::{Attachments, Event, Method, Params};
+use crate::method::{Attachments, Event, Method};
 use crate::schedule::{Slots, SubnetSchedule};
-use crate::subnet::{SettledBlock, Subnet, gather, localize, settle, subnet_size};
-use crate::{Catalogue, Error, Importance, ParamInfo, Plan, Record};
+use crate::subnet::{SettledBlock, Subnet, gather, localize};
+use crate::{Catalogue, Error, Importance, Params, Plan, Record};
 
 /// LoSiA, or LoSiA-Pro where the configuration says so.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ pub struct Losia {
     pub(super) schedule: SubnetSchedule,
     pub(super) targets: Vec<LosiaTarget>,
     pub(super) settled: Vec<SettledBlock>,
-    first_subnets: Vec<(String, Subnet)>,
+    pub(super) first_subnets: Vec<(String, Subnet)>,
 }
 
 impl Losia {
@@ -68,62 +66,12 @@ impl Losia {
         self.slots.count
     }
 
-    /// Targets and their slots: the head first, if it has a subnet, then layer by layer.
-    fn select<'a>(&self, catalogue: &'a Catalogue) -> Result<Vec<(&'a ParamInfo, usize)>, Error> {
-        let head_path = self.config.output_head.as_deref();
-        let layers = self.config.target_modules.select(catalogue, head_path)?;
-        let mut selected = Vec::new();
-        if self.config.output_dim_factor > 0.0 {
-            let path = head_path.unwrap_or_default();
-            let head = catalogue.params().iter().find(|p| p.path == path && p.shape.len() == 2);
-            let head = head.ok_or_else(|| Error::NoMatch {
-                key: "output_head",
-                pattern: format!("{path:?}"),
-                available: catalogue.params().iter().map(|p| p.path.clone()).collect(),
-            })?;
-            selected.push((head, 0));
-        }
-        let first_slot = selected.len();
-        let mut keys: Vec<&str> = Vec::new();
-        for param in layers {
-            let key = layer_key(param.module_path());
-            let slot = keys.iter().position(|&k| k == key).unwrap_or_else(|| {
-                keys.push(key);
-                keys.len() - 1
-            });
-            selected.push((param, first_slot + slot));
-        }
-        Ok(selected)
-    }
-
-    fn size(&self, param: &ParamInfo, shape: [usize; 2]) -> [usize; 2] {
-        let is_head = self.config.output_head.as_ref() == Some(&param.path);
-        let (p, vocab) = (self.config.rank_factor, self.config.output_dim_factor);
-        match (is_head, param.is_linear_weight()) {
-            (false, _) => shape.map(|dim| subnet_size(p, dim)),
-            (true, true) => [shape[0], subnet_size(vocab, shape[1])],
-            (true, false) => [subnet_size(vocab, shape[0]), shape[1]], // a tied embedding
-        }
-    }
-
-    fn first_subnet(
-        &self,
-        path: &str,
-        shape: [usize; 2],
-        size: [usize; 2],
-    ) -> Result<Subnet, Error> {
-        match self.first_subnets.iter().find(|(given, _)| given == path) {
-            Some((_, subnet)) => Subnet::new(subnet.rows().to_vec(), subnet.cols().to_vec(), shape),
-            None => Ok(Subnet::random(shape, size, &mut path_rng(self.config.seed, path))),
-        }
-    }
-
     fn record_importance(
         &mut self,
         step: usize,
         index: usize,
         grad: Tensor<2>,
-        params: &dyn Params,
+        params: &Params,
     ) -> Result<(), Error> {
         let config = &self.config;
         let target = &mut self.targets[index];
@@ -145,7 +93,7 @@ impl Losia {
         &mut self,
         step: usize,
         index: usize,
-        params: &dyn Params,
+        params: &Params,
         grad: Tensor<2>,
     ) -> Result<Tensor<2>, Error> {
         let config = &self.config;
@@ -171,15 +119,18 @@ impl Losia {
         &mut self,
         step: usize,
         index: usize,
-        params: &dyn Params,
+        params: &Params,
         delta: Tensor<2>,
         plan: &mut Plan,
     ) -> Result<(), Error> {
         let target = &mut self.targets[index];
+        let observed = target.importance.take().zip(target.dense_grad.take());
+        let Some((importance, grad)) = observed else {
+            plan.set(target.delta, delta); // no gradient reached the weight: nothing to go by
+            return Ok(());
+        };
         self.settled.push(target.settle(step, params, delta, plan)?);
         target.moments = None;
-        let (importance, grad) = (target.importance.take(), target.dense_grad.take());
-        let Some((importance, grad)) = importance.zip(grad) else { return Ok(()) };
         let score = importance.score();
         let found = localize(&score, target.size);
         if let Some(found) = &found {
@@ -209,19 +160,17 @@ impl Method for Losia {
         }
     }
 
-    fn attach(&mut self, catalogue: &Catalogue, params: &dyn Params) -> Result<Attachments, Error> {
+    fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         let selected = self.select(catalogue)?;
+        self.check_first_subnets(&selected)?;
         let count = selected.iter().map(|(_, slot)| slot + 1).max().unwrap_or(1);
         self.slots = self.config.slots(count);
         self.schedule = self.config.schedule(&self.slots);
         let mut attachments = Attachments::default();
         for (param, slot) in selected {
             let shape = [param.shape[0], param.shape[1]];
-            let size = self.size(param, shape);
-            let subnet = self.first_subnet(&param.path, shape, size)?;
-            let gone = || Error::ParameterGone { path: param.path.clone() };
-            let device = params.matrix(param.id).ok_or_else(gone)?.device();
-            let block = SubnetDelta::new(&subnet, shape, self.config.pro, &device);
+            let subnet = self.first_subnet(param, shape)?;
+            let block = SubnetDelta::new(&subnet, shape, self.config.pro, &param.device);
             self.targets.push(LosiaTarget::new(param, slot, &block, subnet, shape));
             if self.slots.localizes(0, slot) {
                 attachments.tracked.push(param.id);
@@ -234,11 +183,11 @@ impl Method for Losia {
     fn observe(
         &mut self,
         step: usize,
-        params: &dyn Params,
+        params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<(), Error> {
         for index in 0..self.targets.len() {
-            let (base, slot) = (self.targets[index].base, self.targets[index].slot);
+            let LosiaTarget { base, slot, .. } = self.targets[index];
             let Some(grad) = grads.remove::<2>(base) else { continue };
             if self.slots.localizes(step, slot) {
                 self.record_importance(step, index, grad, params)?;
@@ -250,15 +199,12 @@ impl Method for Losia {
     fn update(
         &mut self,
         step: usize,
-        params: &dyn Params,
+        params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         for index in 0..self.targets.len() {
-            let (id, base, slot) = {
-                let target = &self.targets[index];
-                (target.delta, target.base, target.slot)
-            };
+            let LosiaTarget { delta: id, base, slot, .. } = self.targets[index];
             let delta = match grads.remove::<2>(id) {
                 Some(grad) => self.stepped(step, index, params, grad)?,
                 None => self.targets[index].matrix(params, id)?, // not part of this forward pass
@@ -279,7 +225,7 @@ impl Method for Losia {
         (0..self.slots.count).map(|slot| self.slot_learning_rate(step, slot)).fold(0.0, f64::max)
     }
 
-    fn settle(&mut self, step: usize, params: &dyn Params) -> Result<Plan, Error> {
+    fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         for target in &mut self.targets {
             let delta = target.matrix(params, target.delta)?;
@@ -289,117 +235,17 @@ impl Method for Losia {
         Ok(plan)
     }
 
-    fn record(&self, params: &dyn Params) -> Result<Record, Error> {
+    fn record(&self, params: &Params) -> Result<Record, Error> {
         self.to_record(params)
     }
 
-    fn restore(
-        &mut self,
-        step: usize,
-        record: &Record,
-        params: &dyn Params,
-    ) -> Result<Plan, Error> {
+    fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
         self.restore_record(step, record, params)
     }
 }
 
-impl LosiaTarget {
-    fn new(
-        param: &ParamInfo,
-        slot: usize,
-        block: &SubnetDelta,
-        subnet: Subnet,
-        shape: [usize; 2],
-    ) -> Self {
-        Self {
-            path: param.path.clone(),
-            shape,
-            size: subnet.size(),
-            slot,
-            base: param.id,
-            rows: block.rows.id,
-            cols: block.cols.id,
-            delta: block.delta.id,
-            subnet,
-            moments: None,
-            importance: None,
-            dense_grad: None,
-        }
-    }
-
-    pub(super) fn matrix(
-        &self,
-        params: &dyn Params,
-        id: burn::module::ParamId,
-    ) -> Result<Tensor<2>, Error> {
-        params.matrix(id).ok_or_else(|| Error::ParameterGone { path: self.path.clone() })
-    }
-
-    /// Base + Δ, f32.
-    fn effective_weight(&self, params: &dyn Params) -> Result<Tensor<2>, Error> {
-        let weight = self.matrix(params, self.base)?.cast(FloatDType::F32);
-        let [rows, cols] = self.subnet.to_tensors(&weight.device());
-        Ok(settle(weight, rows, cols, self.matrix(params, self.delta)?))
-    }
-
-    /// The base's entries in the subnet, f32.
-    fn base_block(&self, params: &dyn Params) -> Result<Tensor<2>, Error> {
-        let weight = self.matrix(params, self.base)?;
-        let [rows, cols] = self.subnet.to_tensors(&weight.device());
-        Ok(gather(weight, rows, cols).cast(FloatDType::F32))
-    }
-
-    /// Plans the block into the base and a zero block in its place.
-    fn settle(
-        &self,
-        step: usize,
-        params: &dyn Params,
-        delta: Tensor<2>,
-        plan: &mut Plan,
-    ) -> Result<SettledBlock, Error> {
-        let block = SettledBlock {
-            path: self.path.clone(),
-            step,
-            subnet: self.subnet.clone(),
-            delta: delta.clone().into_data(),
-        };
-        plan.set(self.delta, delta.zeros_like());
-        plan.set(self.base, block.apply(self.matrix(params, self.base)?));
-        Ok(block)
-    }
-}
-
-/// What groups weights into a layer: the path up to its first number, or the whole path if it has
-/// none.
-fn layer_key(path: &str) -> &str {
-    let mut end = 0;
-    for segment in path.split('.') {
-        end += segment.len();
-        if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
-            return &path[..end];
-        }
-        end += 1;
-    }
-    path
-}
-
-/// A generator of its own for each weight, so that a subnet does not depend on what else is
-/// targeted.
-fn path_rng(seed: u64, path: &str) -> ChaCha8Rng {
-    // FNV-1a
-    let stream = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream);
-    rng
-}
-
-fn squared_share(
-    grad: Tensor<2>,
-    rows: Tensor<1, burn::tensor::Int>,
-    cols: Tensor<1, burn::tensor::Int>,
-) -> f64 {
+/// Share of a gradient's squared norm inside a block.
+fn squared_share(grad: Tensor<2>, rows: Tensor<1, Int>, cols: Tensor<1, Int>) -> f64 {
     let square = |grad: Tensor<2>| {
         let grad = grad.cast(FloatDType::F32);
         f64::from(grad.clone().mul(grad).sum().into_scalar::<f32>())

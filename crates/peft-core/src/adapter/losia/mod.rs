@@ -6,6 +6,7 @@ mod config;
 mod delta;
 mod method;
 mod record;
+mod select;
 mod target;
 
 pub use config::LosiaConfig;

@@ -1,14 +1,13 @@
 //! LoSiA's state in a checkpoint.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::adam::Moments;
 use super::method::Losia;
 use super::target::LosiaTarget;
-use crate::method::Params;
 use crate::subnet::{SettledBlock, Subnet};
-use crate::{Error, Importance, Plan, Record};
+use crate::{Error, Importance, Params, Plan, Record};
 
 #[derive(Serialize, Deserialize)]
 struct Meta {
@@ -24,7 +23,7 @@ struct SettledMeta {
 }
 
 impl Losia {
-    pub(super) fn to_record(&self, params: &dyn Params) -> Result<Record, Error> {
+    pub(super) fn to_record(&self, params: &Params) -> Result<Record, Error> {
         let mut record = Record::default();
         for target in &self.targets {
             for (field, tensor) in target.tensors(params)? {
@@ -49,14 +48,14 @@ impl Losia {
         &mut self,
         step: usize,
         record: &Record,
-        params: &dyn Params,
+        params: &Params,
     ) -> Result<Plan, Error> {
         let meta: Meta = record.description()?;
         if meta.subnets.len() != self.targets.len() {
             let (found, expected) = (meta.subnets.len(), self.targets.len());
             return Err(bad("meta.subnets", format!("{found} weights, expected {expected}")));
         }
-        self.settled = read_settled(meta.settled, record)?;
+        self.settled = self.read_settled(meta.settled, record)?;
         let mut plan = Plan::default();
         for (target, (path, subnet)) in self.targets.iter_mut().zip(meta.subnets) {
             if path != target.path {
@@ -67,6 +66,22 @@ impl Losia {
         }
         Ok(plan)
     }
+
+    fn read_settled(
+        &self,
+        meta: Vec<SettledMeta>,
+        record: &Record,
+    ) -> Result<Vec<SettledBlock>, Error> {
+        let read = |(index, SettledMeta { path, step, subnet })| {
+            let entry = settled_entry(index);
+            let target = self.targets.iter().find(|target| target.path == path);
+            let shape = target.ok_or_else(|| bad(&entry, format!("`{path}` has no subnet")))?.shape;
+            let subnet: Subnet = subnet.checked(shape).map_err(|e| bad(&entry, e))?;
+            let delta = record.require(&entry, &subnet.size())?;
+            Ok(SettledBlock { path, step, subnet, delta })
+        };
+        meta.into_iter().enumerate().map(read).collect()
+    }
 }
 
 impl LosiaTarget {
@@ -74,7 +89,7 @@ impl LosiaTarget {
         format!("{}.{field}", self.path)
     }
 
-    fn tensors(&self, params: &dyn Params) -> Result<Vec<(&'static str, Tensor<2>)>, Error> {
+    fn tensors(&self, params: &Params) -> Result<Vec<(&'static str, Tensor<2>)>, Error> {
         let mut tensors = vec![("delta", self.matrix(params, self.delta)?)];
         if let Some(Moments { first, second }) = &self.moments {
             tensors.extend([("exp_avg", first.clone()), ("exp_avg_sq", second.clone())]);
@@ -90,14 +105,17 @@ impl LosiaTarget {
         subnet: Subnet,
         record: &Record,
         settled: &[SettledBlock],
-        params: &dyn Params,
+        params: &Params,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        self.subnet = Subnet::new(subnet.rows().to_vec(), subnet.cols().to_vec(), self.shape)
-            .map_err(|e| bad(&self.path, e))?;
+        let (found, expected) = (subnet.size(), self.size);
+        if found != expected {
+            return Err(bad(&self.path, format!("a subnet of {found:?}, expected {expected:?}")));
+        }
+        self.subnet = subnet.checked(self.shape).map_err(|e| bad(&self.path, e))?;
         let base = self.matrix(params, self.base)?;
         let device = base.device();
-        let tensor = |data| Tensor::<2>::from_data(data, (&device, burn::tensor::DType::F32));
+        let tensor = |data| Tensor::<2>::from_data(data, (&device, DType::F32));
         let [rows, cols] = self.subnet.to_tensors(&device);
         plan.set_int(self.rows, rows);
         plan.set_int(self.cols, cols);
@@ -120,16 +138,6 @@ impl LosiaTarget {
 
 fn settled_entry(index: usize) -> String {
     format!("settled.{index:06}")
-}
-
-fn read_settled(meta: Vec<SettledMeta>, record: &Record) -> Result<Vec<SettledBlock>, Error> {
-    meta.into_iter()
-        .enumerate()
-        .map(|(index, SettledMeta { path, step, subnet })| {
-            let delta: TensorData = record.require(&settled_entry(index), &subnet.size())?;
-            Ok(SettledBlock { path, step, subnet, delta })
-        })
-        .collect()
 }
 
 fn bad(entry: &str, problem: impl ToString) -> Error {

@@ -1,12 +1,13 @@
 //! One adapted weight and its share of the method's state.
 
 use burn::module::ParamId;
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Int, Tensor};
 use serde::Serialize;
 
 use super::adam::Moments;
-use crate::Importance;
-use crate::subnet::{Strategy, Subnet};
+use super::delta::SubnetDelta;
+use crate::subnet::{SettledBlock, Strategy, Subnet, gather, settle};
+use crate::{Error, Importance, ParamInfo, Params, Plan};
 
 /// A weight with a subnet.
 #[derive(Debug)]
@@ -28,6 +29,29 @@ pub struct LosiaTarget {
 }
 
 impl LosiaTarget {
+    pub(super) fn new(
+        param: &ParamInfo,
+        slot: usize,
+        block: &SubnetDelta,
+        subnet: Subnet,
+        shape: [usize; 2],
+    ) -> Self {
+        Self {
+            path: param.path.clone(),
+            shape,
+            size: subnet.size(),
+            slot,
+            base: param.id,
+            rows: block.rows.id,
+            cols: block.cols.id,
+            delta: block.delta.id,
+            subnet,
+            moments: None,
+            importance: None,
+            dense_grad: None,
+        }
+    }
+
     /// Path of the weight.
     pub fn path(&self) -> &str {
         &self.path
@@ -42,6 +66,57 @@ impl LosiaTarget {
     pub fn subnet(&self) -> &Subnet {
         &self.subnet
     }
+
+    pub(super) fn matrix(&self, params: &Params, id: ParamId) -> Result<Tensor<2>, Error> {
+        params.matrix(id).ok_or_else(|| self.gone())
+    }
+
+    /// Base + Δ, f32.
+    pub(super) fn effective_weight(&self, params: &Params) -> Result<Tensor<2>, Error> {
+        let weight = self.matrix(params, self.base)?.cast(FloatDType::F32);
+        let [rows, cols] = self.indices(params)?;
+        Ok(settle(weight, rows, cols, self.matrix(params, self.delta)?))
+    }
+
+    /// The base's entries in the subnet, f32.
+    pub(super) fn base_block(&self, params: &Params) -> Result<Tensor<2>, Error> {
+        let [rows, cols] = self.indices(params)?;
+        Ok(gather(self.matrix(params, self.base)?, rows, cols).cast(FloatDType::F32))
+    }
+
+    /// Plans the block into the base and one without effect in its place. What is added to the
+    /// base is the host's copy, so that a rebuild from the settled blocks gives the same bits.
+    pub(super) fn settle(
+        &self,
+        step: usize,
+        params: &Params,
+        delta: Tensor<2>,
+        plan: &mut Plan,
+    ) -> Result<SettledBlock, Error> {
+        plan.set(self.delta, delta.full_like(-0.0)); // −0 is the exact neutral element
+        let block = SettledBlock {
+            path: self.path.clone(),
+            step,
+            subnet: self.subnet.clone(),
+            delta: delta.into_data(),
+        };
+        if !block.delta.iter::<f32>().all(f32::is_finite) {
+            return Err(Error::NotFinite { path: self.path.clone(), step });
+        }
+        plan.set(self.base, block.apply(self.matrix(params, self.base)?));
+        Ok(block)
+    }
+
+    /// Rows and columns of the subnet as they are on the device.
+    fn indices(&self, params: &Params) -> Result<[Tensor<1, Int>; 2], Error> {
+        let rows = params.indices(self.rows).ok_or_else(|| self.gone())?;
+        let cols = params.indices(self.cols).ok_or_else(|| self.gone())?;
+        Ok([rows, cols])
+    }
+
+    fn gone(&self) -> Error {
+        Error::ParameterGone { path: self.path.clone() }
+    }
 }
 
 /// A subnet that moved at the end of a step.
@@ -51,7 +126,7 @@ pub struct Relocalization {
     pub path: String,
     /// Greedy order that won; `None` if the old subnet was kept because a score was not a number.
     pub strategy: Option<Strategy>,
-    /// Share of the total score inside the new subnet.
+    /// Share of the total score inside the new subnet. Not a number without a strategy.
     pub score_share: f64,
     /// Share of the squared gradient of this step inside the new subnet. The error bound of the
     /// paper is what falls outside.
@@ -62,7 +137,7 @@ pub struct Relocalization {
     /// The score it was chosen by, of the weight's shape.
     #[serde(skip)]
     pub score: Tensor<2>,
-    /// Sum of the scores inside the new subnet.
+    /// Sum of the scores inside the new subnet. Not a number without a strategy.
     #[serde(skip)]
     pub score_sum: f64,
 }

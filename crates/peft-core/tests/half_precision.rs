@@ -1,0 +1,82 @@
+//! A bf16 base under f32 blocks, on the CPU backend that has bf16.
+
+mod common;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, FloatDType, Tensor};
+use common::oracle::Constant;
+use common::{Batch, Mlp, attach, batches, config, cpu_devices, max_difference, step, values};
+use peft_core::adapter::Adapter;
+use peft_core::adapter::losia::LosiaConfig;
+use peft_core::schedule::{LrScheduler, UpdateType};
+
+struct ToBf16;
+
+impl ModuleMapper for ToBf16 {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|old| old.inner().cast(FloatDType::BF16).autodiff()).set_require_grad(true)
+    }
+}
+
+fn half(batch: &Batch) -> Batch {
+    let cast = |x: &Tensor<2>| x.clone().cast(FloatDType::BF16);
+    Batch(cast(&batch.0), cast(&batch.1))
+}
+
+#[test]
+fn forward_and_training_stay_close_to_f32() {
+    let [_, flex] = cpu_devices();
+    let batches = batches(&flex, 4);
+    let single = Mlp::new(&flex, true);
+    for pro in [true, false] {
+        let config = || config().with_pro(pro).with_learning_rate(1e-2);
+        let (mut tuner, mut model) = attach(config(), single.clone());
+        let (mut half_tuner, mut half_model) = attach(config(), single.clone().map(&mut ToBf16));
+        for index in 0..12 {
+            let batch = &batches[index % 4];
+            let (next, loss, _) = step(&mut tuner, model, batch);
+            let (half_next, half_loss, _) = step(&mut half_tuner, half_model, &half(batch));
+            (model, half_model) = (next, half_next);
+            assert!((loss - half_loss).abs() < 0.02 * loss, "{half_loss} against {loss}");
+        }
+        for (path, data) in values(&half_model) {
+            let is_block = path.ends_with("delta");
+            assert_eq!(data.dtype(), if is_block { DType::F32 } else { DType::BF16 }, "{path}");
+        }
+        let y = half_model.forward(half(&batches[0]).0);
+        assert_eq!(y.dtype(), DType::BF16);
+        let want = half_tuner.merge(half_model).unwrap().forward(half(&batches[0]).0);
+        let (got, want) = (y.into_data().convert::<f32>(), want.into_data().convert::<f32>());
+        assert!(max_difference(&got, &want) < 0.03, "merged and unmerged agree");
+    }
+}
+
+#[test]
+fn updates_too_small_for_bf16_accumulate() {
+    let [_, flex] = cpu_devices();
+    let lr = 2e-4; // of weights near 1, whose bf16 neighbours are 4e-3 away and more
+    let config = LosiaConfig::new(100)
+        .with_rank_factor(1.0)
+        .with_update_type(UpdateType::Fixed)
+        .with_lr_scheduler(LrScheduler::NoRewarming)
+        .with_warmup_ratio(0.0)
+        .with_min_lr_ratio(1.0)
+        .with_learning_rate(lr);
+    let weight = Tensor::<2>::full([4, 6], 1.0, (&flex, DType::BF16));
+    let layer = burn::nn::Linear { weight: Param::from_tensor(weight), bias: None };
+    let (mut tuner, mut model) = Constant { layer }.attach(config, None);
+    for _ in 0..100 {
+        (model, _) = model.step(&mut tuner);
+    }
+    let Some(Adapter::Subnet(block)) = model.layer.weight.reparameterization() else {
+        panic!("no adapter")
+    };
+    assert_eq!(block.delta.val().dtype(), DType::F32);
+    let merged = tuner.merge(model).unwrap().weight();
+    // Adam moves an entry with a constant gradient by about `lr` a step; entry 8 has none.
+    for (index, moved) in merged.into_iter().map(|value| 1.0 - value).enumerate() {
+        let want = 100.0 * lr * common::oracle::gradient(index).signum();
+        let want = if index == 8 { 0.0 } else { want };
+        assert!((moved - want).abs() < 5e-3, "entry {index}: {moved} against {want}");
+    }
+}

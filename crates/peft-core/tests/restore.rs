@@ -1,0 +1,94 @@
+//! Records and settings that do not fit are refused by name.
+
+mod common;
+
+use burn::tensor::TensorData;
+use common::{Mlp, attach, batches, config, device, step};
+use peft_core::adapter::losia::{Losia, LosiaConfig};
+use peft_core::subnet::Subnet;
+use peft_core::{Error, Record, TargetModules, Tuner, TunerConfig};
+use serde_json::json;
+
+/// A record in the middle of `blocks.1`'s slot, with one settled block.
+fn written() -> Record {
+    let device = device();
+    let batches = batches(&device, 4);
+    let (mut tuner, mut model) = attach(config(), Mlp::new(&device, true));
+    for batch in &batches {
+        (model, ..) = step(&mut tuner, model, batch);
+    }
+    assert_eq!(tuner.method().settled().len(), 1);
+    tuner.record(&model).unwrap()
+}
+
+fn restored(config: LosiaConfig, record: &Record) -> Result<(), Error> {
+    let (mut tuner, model) = attach(config, Mlp::new(&device(), true));
+    tuner.restore(model, record).map(|_| ())
+}
+
+#[test]
+fn a_damaged_record_is_refused_by_the_entry_that_is_wrong() {
+    type Damage = fn(&mut Record);
+    let cases: [(&str, Damage); 9] = [
+        ("`meta`: missing field `subnets`", |r| drop(r.meta.remove("subnets"))),
+        ("`meta`: missing field `steps`", |r| drop(r.meta.remove("steps"))),
+        ("`meta.subnets`: 0 weights, expected 3", |r| r.meta["subnets"] = json!([])),
+        ("`blocks.0.weight.delta`: is missing", |r| {
+            r.tensors.remove("blocks.0.weight.delta");
+        }),
+        ("`head.weight.exp_avg`: has shape", |r| {
+            r.tensors.insert("head.weight.exp_avg".into(), TensorData::from([1.0_f32]));
+        }),
+        ("`blocks.0.weight`: a subnet of [1, 5], expected [3, 5]", |r| {
+            r.meta["subnets"][0][1]["rows"] = json!([0]);
+        }),
+        ("`blocks.0.weight`: subnet rows reach 12, but", |r| {
+            r.meta["subnets"][0][1]["rows"] = json!([0, 1, 12]);
+        }),
+        ("`settled.000000`: subnet columns are not strictly increasing", |r| {
+            r.meta["settled"][0]["subnet"]["cols"] = json!([4, 3, 2, 1, 0]);
+        }),
+        ("`settled.000000`: `lost.weight` has no subnet", |r| {
+            r.meta["settled"][0]["path"] = json!("lost.weight");
+        }),
+    ];
+    restored(config(), &written()).expect("undamaged, it fits");
+    for (message, damage) in cases {
+        let mut record = written();
+        damage(&mut record);
+        let error = restored(config(), &record).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("record entry {message}")), "{message}: {text}");
+        assert!(error.hint().unwrap().starts_with("restore with the configuration"));
+    }
+}
+
+#[test]
+fn a_record_of_another_configuration_is_refused() {
+    let other = config().with_rank_factor(0.5);
+    assert!(matches!(restored(other, &written()), Err(Error::Record { .. })));
+    let fewer = config().with_target_modules(TargetModules::Names(vec!["head".into()]));
+    let error = restored(fewer, &written()).unwrap_err().to_string();
+    assert_eq!(error, "record entry `meta.subnets`: 3 weights, expected 1");
+}
+
+#[test]
+fn settings_that_fit_no_weight_are_refused_at_attachment() {
+    let attach = |losia: Losia| {
+        Tuner::attach(losia, TunerConfig::default(), Mlp::new(&device(), true)).unwrap_err()
+    };
+    let head = config().with_output_head(Some("lm_head.weight".into()));
+    let error = attach(Losia::new(head).unwrap());
+    assert!(matches!(error, Error::NoMatch { key: "output_head", .. }), "{error}");
+    assert!(error.hint().unwrap().ends_with("head.weight"), "matrices alone can be heads");
+
+    let subnet = |rows| Subnet::new(rows, vec![0], [100, 1]).unwrap();
+    let first = |path: &str, subnet| {
+        let losia = Losia::new(config()).unwrap();
+        attach(losia.with_first_subnets(vec![(path.into(), subnet)]))
+    };
+    let error = first("blocks.7.weight", subnet(vec![0]));
+    assert!(matches!(error, Error::NoMatch { key: "first_subnets", .. }), "{error}");
+    let error = first("blocks.0.weight", subnet(vec![12])).to_string();
+    assert!(error.contains("rows reach 12") && error.contains("`blocks.0.weight`"), "{error}");
+}
