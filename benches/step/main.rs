@@ -1,7 +1,8 @@
 //! What a training step costs, method by method, in time and in activations:
 //!
 //! ```text
-//! cargo bench
+//! cargo bench               # both models
+//! cargo bench -- decoder    # one of them
 //! ```
 //!
 //! Two models on the flex backend, in f32 and on all threads: a stack of linear layers and the
@@ -27,12 +28,19 @@ use peak_alloc::PeakAlloc;
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|arg| arg == "--bench") {
+    let (flags, names): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    if !flags.iter().any(|flag| flag == "--bench") {
         return Ok(()); // `cargo test --benches` only builds
     }
     let device = device_by_name("flex")?.autodiff();
+    let wanted = |model: &str| names.is_empty() || names.iter().any(|name| name == model);
     report::heading(&device);
-    report::print(&stack::measure(&device)?);
-    report::print(&decoder::measure(&device)?);
+    if wanted("stack") {
+        report::print(&stack::measure(&device)?);
+    }
+    if wanted("decoder") {
+        report::print(&decoder::measure(&device)?);
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::{Command as Process, Stdio};
 use clap::Parser;
 
 use crate::conform::{self, CaseError, Outcome};
+use crate::results;
 
 const CI_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/run");
 
@@ -30,6 +31,15 @@ pub enum Command {
         #[arg(long, default_value = "ndarray")]
         device: String,
     },
+    /// Compares methods on the small model, as published in the README.
+    Results {
+        /// Seeds per method.
+        #[arg(long, default_value_t = 3)]
+        seeds: u64,
+        /// Folder for the runs.
+        #[arg(long, default_value = "runs/results")]
+        out: PathBuf,
+    },
     /// Builds the documentation, warnings denied.
     Docs,
     /// Does what continuous integration does.
@@ -42,6 +52,7 @@ impl Command {
         match self {
             Self::Conform { dirs, device } => conform(&dirs, &device),
             Self::Test { device } => test(&device),
+            Self::Results { seeds, out } => results::run(seeds, &out),
             Self::Docs => {
                 cargo(&["doc", "--workspace", "--no-deps"], ("RUSTDOCFLAGS", "-D warnings"))
             }

@@ -95,7 +95,8 @@ impl<T: Method> Tuner<T> {
     ///
     /// # Errors
     /// [`Error::ParameterGone`] if `model` is not the attached one, [`Error::NotFinite`] if a block
-    /// that is not finite is to be settled. The step is then not counted.
+    /// that is not finite is to be settled. The step is then not counted, and training can only go
+    /// on from a [`record`](Self::record).
     pub fn step<M: Module>(
         &mut self,
         model: M,

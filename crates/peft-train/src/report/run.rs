@@ -127,6 +127,7 @@ mod tests {
             "total_parameters": 1000,
             "before": {"accuracy": null, "loss": 2.5, "items": 8},
             "after": null,
+            "known": null,
         });
         assert_eq!(serde_json::to_value(report()).unwrap(), expected);
     }

@@ -226,12 +226,13 @@ impl Method for Losia {
     }
 
     fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error> {
-        let mut plan = Plan::default();
-        for target in &mut self.targets {
+        let (mut plan, step) = (Plan::default(), step.saturating_sub(1));
+        let settle = |target: &LosiaTarget| {
             let delta = target.matrix(params, target.delta)?;
-            self.settled.push(target.settle(step.saturating_sub(1), params, delta, &mut plan)?);
-            target.moments = None;
-        }
+            target.settle(step, params, delta, &mut plan)
+        };
+        let blocks = self.targets.iter().map(settle).collect::<Result<Vec<_>, _>>()?;
+        self.settled.extend(blocks);
         Ok(plan)
     }
 
