@@ -1,14 +1,12 @@
 //! Kind `model`: forward and backward of a checkpoint.
 
-use std::collections::BTreeMap;
-
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Bool, Device, Gradients, Tensor, TensorData};
 use peft_llama::{CausalLm, Checkpoint, cross_entropy_sum};
 use serde::Deserialize;
 
 use super::tensors::Tensors;
-use super::{Case, CaseError, Comparison};
+use super::{Case, CaseError, Comparison, weights};
 
 #[derive(Deserialize)]
 struct Config {
@@ -92,10 +90,9 @@ fn gradients(
     grads: Gradients,
     comparison: &mut Comparison,
 ) -> Result<(), CaseError> {
-    let mut collect = Collect { grads, path: vec![], containers: vec![], found: BTreeMap::new() };
-    model.visit(&mut collect);
+    let found = weights::gradients(model, &grads);
     for (name, want) in case.tensors("grads")?.with_prefix("") {
-        let got = collect.found.get(name).ok_or_else(|| format!("no gradient of `{name}`"))?;
+        let got = found.get(name).ok_or_else(|| format!("no gradient of `{name}`"))?;
         comparison.tensor(case, "grads", name, got, want)?;
     }
     Ok(())
@@ -128,33 +125,4 @@ fn compare<const D: usize>(
     comparison: &mut Comparison,
 ) -> Result<(), CaseError> {
     comparison.tensor(case, quantity, name, &got.into_data(), io.get(name)?)
-}
-
-struct Collect {
-    grads: Gradients,
-    path: Vec<String>,
-    containers: Vec<String>,
-    found: BTreeMap<String, TensorData>,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.into());
-        self.containers.push(container_type.into());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-        self.containers.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(grad) = param.val().grad(&self.grads) else { return };
-        let is_linear = self.containers.last().is_some_and(|c| c == "Struct:Linear");
-        let grad = match is_linear && D == 2 {
-            true => grad.swap_dims(0, 1),
-            false => grad,
-        };
-        self.found.insert(self.path.join("."), grad.into_data());
-    }
 }

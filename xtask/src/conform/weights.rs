@@ -1,25 +1,34 @@
-//! A model's weights as a checkpoint names and orders them.
+//! A model's weights and gradients as a checkpoint names and orders them.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Gradients, Tensor, TensorData};
 
 /// Every effective weight of `model`, adapters folded in, by name, in PyTorch's `[out, in]`.
 pub fn effective<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
-    let mut collect = Collect::default();
-    model.valid().materialize().visit(&mut collect);
-    collect.values
+    collect(&model.valid().materialize(), None)
 }
 
-#[derive(Default)]
-struct Collect {
+/// Every gradient in `grads`, by the name of its weight, in PyTorch's `[out, in]`.
+pub fn gradients<M: Module>(model: &M, grads: &Gradients) -> BTreeMap<String, TensorData> {
+    collect(model, Some(grads))
+}
+
+fn collect<M: Module>(model: &M, grads: Option<&Gradients>) -> BTreeMap<String, TensorData> {
+    let mut collect = Collect { grads, path: vec![], containers: vec![], found: BTreeMap::new() };
+    model.visit(&mut collect);
+    collect.found
+}
+
+struct Collect<'a> {
+    grads: Option<&'a Gradients>,
     path: Vec<String>,
     containers: Vec<String>,
-    values: BTreeMap<String, TensorData>,
+    found: BTreeMap<String, TensorData>,
 }
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.push(name.into());
         self.containers.push(container_type.into());
@@ -31,11 +40,16 @@ impl ModuleVisitor for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = match self.grads {
+            Some(grads) => param.val().grad(grads),
+            None => Some(param.val()),
+        };
+        let Some(value) = value else { return };
         let is_linear = self.containers.last().is_some_and(|c| c == "Struct:Linear");
         let value = match is_linear && D == 2 {
-            true => param.val().swap_dims(0, 1),
-            false => param.val(),
+            true => value.swap_dims(0, 1),
+            false => value,
         };
-        self.values.insert(self.path.join("."), value.into_data());
+        self.found.insert(self.path.join("."), value.into_data());
     }
 }

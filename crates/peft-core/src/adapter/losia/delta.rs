@@ -43,18 +43,7 @@ impl SubnetDelta {
 
     pub(crate) fn compose(&self, base: Tensor<2>) -> Tensor<2> {
         let delta = self.delta_as(&base);
-        let wide = [delta.dims()[0], self.shape[1]];
-        let delta = match self.all(1) {
-            true => delta,
-            false => {
-                let nothing = neutral(wide, &base.device(), base.dtype());
-                add_at(nothing, 1, &self.cols, delta) // [r, columns of W]
-            }
-        };
-        match self.all(0) {
-            true => base + delta,
-            false => add_at(base, 0, &self.rows, delta),
-        }
+        add_block(base, self.rows.val(), self.cols.val(), delta)
     }
 
     /// Keeps only `x[:, rows]` for the backward pass.
@@ -103,7 +92,7 @@ impl SubnetDelta {
     fn scatter(&self, y: Tensor<2>, dim: usize, update: Tensor<2>) -> Tensor<2> {
         match self.all(dim) {
             true => y + update,
-            false => add_at(y, 1, self.indices(dim), update),
+            false => add_at(y, 1, self.indices(dim).val(), update),
         }
     }
 }
@@ -114,6 +103,27 @@ pub(super) fn neutral(size: [usize; 2], device: &Device, dtype: DType) -> Tensor
     Tensor::full(size, -0.0, (device, dtype))
 }
 
-fn add_at(y: Tensor<2>, dim: usize, at: &Param<Tensor<1, Int>>, update: Tensor<2>) -> Tensor<2> {
-    y.select_assign(dim, at.val(), update, IndexingUpdateOp::Add)
+/// `W[rows × cols] + Δ`, every other entry as it was. Copies `W` once.
+pub(super) fn add_block(
+    base: Tensor<2>,
+    rows: Tensor<1, Int>,
+    cols: Tensor<1, Int>,
+    delta: Tensor<2>,
+) -> Tensor<2> {
+    let ([height, width], [r, c]) = (base.dims(), delta.dims());
+    let delta = match c == width {
+        true => delta,
+        false => {
+            let nothing = neutral([r, width], &base.device(), base.dtype());
+            add_at(nothing, 1, cols, delta) // [r, columns of W]
+        }
+    };
+    match r == height {
+        true => base + delta,
+        false => add_at(base, 0, rows, delta),
+    }
+}
+
+fn add_at(y: Tensor<2>, dim: usize, at: Tensor<1, Int>, update: Tensor<2>) -> Tensor<2> {
+    y.select_assign(dim, at, update, IndexingUpdateOp::Add)
 }

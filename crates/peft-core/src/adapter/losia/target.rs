@@ -5,8 +5,8 @@ use burn::tensor::{FloatDType, Int, Tensor};
 use serde::Serialize;
 
 use super::adam::Moments;
-use super::delta::SubnetDelta;
-use crate::subnet::{SettledBlock, Strategy, Subnet, gather, settle};
+use super::delta::{SubnetDelta, add_block};
+use crate::subnet::{SettledBlock, Strategy, Subnet, gather};
 use crate::{Error, Importance, ParamInfo, Params, Plan};
 
 /// A weight with a subnet.
@@ -75,7 +75,7 @@ impl LosiaTarget {
     pub(super) fn effective_weight(&self, params: &Params) -> Result<Tensor<2>, Error> {
         let weight = self.matrix(params, self.base)?.cast(FloatDType::F32);
         let [rows, cols] = self.indices(params)?;
-        Ok(settle(weight, rows, cols, self.matrix(params, self.delta)?))
+        Ok(add_block(weight, rows, cols, self.matrix(params, self.delta)?))
     }
 
     /// The base's entries in the subnet, f32.
