@@ -14,7 +14,11 @@ const WARM_UP: usize = 2;
 pub enum Kind {
     Floor,
     Full,
-    LowRank,
+    Lora,
+    Dora,
+    AdaLora,
+    /// Burn's own `apply_lora`, composing dense weights.
+    BurnLora,
     Losia,
     /// LoSiA-Pro with no layer being localised.
     ProOutside,
@@ -60,7 +64,10 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Floor => "floor (forward + dx)",
             Self::Full => "full",
-            Self::LowRank => "LoRA-shaped, r = 16",
+            Self::Lora => "LoRA, r = 16",
+            Self::Dora => "DoRA, r = 16",
+            Self::AdaLora => "AdaLoRA, r = 16",
+            Self::BurnLora => "Burn's apply_lora, r = 16",
             Self::Losia => "LoSiA",
             Self::ProOutside => "LoSiA-Pro, no slot",
             Self::ProCycle => "LoSiA-Pro, in a slot",

@@ -13,7 +13,6 @@
 
 mod decoder;
 mod harness;
-mod low_rank;
 mod methods;
 mod report;
 mod stack;

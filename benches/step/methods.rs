@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Distribution, Tensor};
+use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use burn_peft::core::adapter::full::Full;
+use burn_peft::core::adapter::lora::{Lora, LoraConfig};
 use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
 use burn_peft::core::schedule::{DenseSchedule, UpdateType};
 use burn_peft::core::{Error, Importance, Method, Sensitivity, Tuner, TunerConfig};
@@ -14,6 +16,7 @@ use crate::harness::{Contestant, Kind, PAIRS, Step};
 
 /// Share of rows and of columns in a subnet, `p`.
 pub const RANK_FACTOR: f64 = 0.125;
+const RANK: usize = 16;
 const LEARNING_RATE: f64 = 1e-5;
 const SMOOTHING: f64 = 0.85;
 
@@ -42,8 +45,8 @@ pub fn floor<M: Workload>(model: M, batch: M::Batch) -> Contestant {
     Contestant { kind: Kind::Floor, step: Box::new(step) }
 }
 
-/// Full fine-tuning and the kinds of LoSiA. `make` gives every contestant a model of its own, of
-/// `slots` layers; `dense` names what LoSiA is to train densely.
+/// Every method. `make` gives each a model of its own, of `slots` layers; `dense` names what is
+/// trained densely beside adapters.
 pub fn tuned<M: Workload>(
     make: impl Fn() -> (M, M::Batch),
     slots: usize,
@@ -55,18 +58,25 @@ pub fn tuned<M: Workload>(
         .with_rank_factor(RANK_FACTOR)
         .with_learning_rate(LEARNING_RATE)
         .with_period(PAIRS / slots);
-    let pro_cycle = Losia::new(losia.clone())?;
-    let pro_outside = Losia::new(losia.clone().with_update_type(UpdateType::Fixed))?;
-    let losia = Losia::new(losia.with_pro(false))?;
+    let pro_outside = losia.clone().with_update_type(UpdateType::Fixed);
+    let lora = LoraConfig::new(PAIRS).with_r(RANK).with_learning_rate(LEARNING_RATE);
+    let adalora = AdaLoraConfig::new(2 * PAIRS) // no cut within the measurement
+        .with_init_r(RANK)
+        .with_target_r(RANK / 2)
+        .with_tinit(2 * PAIRS - 2)
+        .with_learning_rate(LEARNING_RATE);
     let attach = |kind, method: Box<dyn Method>, dense: &[String]| {
         let (model, batch) = make();
         with_tuner(kind, method, dense.to_vec(), model, batch)
     };
     Ok(vec![
         attach(Kind::Full, Box::new(full), &[])?,
-        attach(Kind::Losia, Box::new(losia), dense)?,
-        attach(Kind::ProOutside, Box::new(pro_outside), dense)?,
-        attach(Kind::ProCycle, Box::new(pro_cycle), dense)?,
+        attach(Kind::Lora, Box::new(Lora::new(lora.clone())?), dense)?,
+        attach(Kind::Dora, Box::new(Lora::new(lora.with_use_dora(true))?), dense)?,
+        attach(Kind::AdaLora, Box::new(AdaLora::new(adalora)?), dense)?,
+        attach(Kind::Losia, Box::new(Losia::new(losia.clone().with_pro(false))?), dense)?,
+        attach(Kind::ProOutside, Box::new(Losia::new(pro_outside)?), dense)?,
+        attach(Kind::ProCycle, Box::new(Losia::new(losia)?), dense)?,
     ])
 }
 
@@ -92,8 +102,9 @@ fn with_tuner<M: Workload>(
     Ok(Contestant { kind, step: Box::new(step) })
 }
 
-/// A model of which AdamW trains whatever requires a gradient.
-pub fn low_rank<M: Workload>(model: M, batch: M::Batch) -> Contestant {
+/// Burn's own LoRA: AdamW trains whatever requires a gradient.
+pub fn burn_lora<M: Workload>(model: M, batch: M::Batch) -> Contestant {
+    let model = model.apply_lora(burn::module::Lora::new(RANK, RANK as f64));
     let mut optim = AdamWConfig::new().init();
     let mut slot = Some(model);
     let step = move || {
@@ -103,7 +114,7 @@ pub fn low_rank<M: Workload>(model: M, batch: M::Batch) -> Contestant {
         slot = Some(optim.step(LEARNING_RATE, model, grads));
         Ok(Step { activations, moved: false })
     };
-    Contestant { kind: Kind::LowRank, step: Box::new(step) }
+    Contestant { kind: Kind::BurnLora, step: Box::new(step) }
 }
 
 /// The importance update of the weights that share a slot.

@@ -30,10 +30,12 @@ pub struct Args {
     /// Output folder: run.json, metrics.jsonl, checkpoints and the merged model in `model/`.
     #[arg(long, default_value = "runs/losia_llama")]
     pub out: PathBuf,
-    /// What to train: subnets that move (losia-pro, or losia without its savings), subnets that
-    /// stay where they were drawn (a baseline), or everything.
+    /// How to train.
     #[arg(long, value_enum, default_value_t = MethodName::LosiaPro)]
     pub method: MethodName,
+    /// Rank of low-rank adapters; of AdaLoRA's, the mean rank at the end.
+    #[arg(long, default_value_t = 8)]
+    pub rank: usize,
     /// Share of a weight's rows and of its columns in a subnet.
     #[arg(long, default_value_t = 0.125)]
     pub rank_factor: f64,
@@ -96,6 +98,14 @@ pub enum MethodName {
     Losia,
     /// Random subnets that never move.
     FixedSubnets,
+    /// LoRA.
+    Lora,
+    /// LoRA with magnitudes trained apart from directions.
+    Dora,
+    /// LoRA that starts from the weights' principal components.
+    Pissa,
+    /// Low-rank adapters that share a budget of ranks.
+    Adalora,
     /// Every weight of the layers' linear modules.
     Full,
     /// Every parameter, embeddings, norms and head included.

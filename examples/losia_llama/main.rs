@@ -18,7 +18,7 @@ use burn_peft::core::{ParamCounts, TunerConfig, device_by_name};
 use burn_peft::llama::{CausalLm, Checkpoint, Tokenizer, copy_tokenizer_files, save};
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
-use burn_peft::train::report::{RunReport, RunStatus, Scores, peak_memory_bytes};
+use burn_peft::train::report::{RankHistory, RunReport, RunStatus, Scores, peak_memory_bytes};
 use burn_peft::train::run::{Finished, Run, RunPlan, TrainConfig, latest_checkpoint};
 use burn_peft::train::{Error, EvaluateOptions, evaluate};
 use clap::Parser;
@@ -66,6 +66,7 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
 
     let saved = args.out.join("model");
     write_model(&saved, &finished.model, &checkpoint)?;
+    write_adapter(&args.out, &finished)?;
     let mut report = report(&finished, settings, format!("{device:?}"), dtype, counts);
     (report.before, report.after) = (Some(before.0), Some(after.0));
     report.known = before.1.zip(after.1).map(Into::into);
@@ -163,6 +164,24 @@ fn write_model(dir: &Path, model: &CausalLm, checkpoint: &Checkpoint) -> Result<
     }
     save(model, checkpoint.config(), dir, None)?;
     Ok(copy_tokenizer_files(checkpoint.dir(), dir)?)
+}
+
+/// Writes what training changed, and AdaLoRA's ranks as a picture.
+fn write_adapter(out: &Path, finished: &Finished) -> Result<(), Error> {
+    if let Some(adapter) = &finished.adapter {
+        let dir = out.join("adapter");
+        std::fs::create_dir_all(&dir).map_err(|source| Error::Io {
+            action: "write",
+            path: dir.clone(),
+            source,
+        })?;
+        adapter.write(&dir)?;
+        println!("adapter {}", dir.display());
+    }
+    if let Some(ranks) = RankHistory::read(out)? {
+        println!("ranks   {}", ranks.draw(out)?.display());
+    }
+    Ok(())
 }
 
 fn report(

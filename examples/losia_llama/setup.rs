@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
+use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use burn_peft::core::adapter::full::Full;
+use burn_peft::core::adapter::lora::{Lora, LoraConfig, LoraInit};
 use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
 use burn_peft::core::schedule::{DenseSchedule, LrScheduler, UpdateType};
 use burn_peft::core::{Method, TargetModules};
@@ -124,6 +126,13 @@ pub fn method(
     let update_type = match args.method {
         MethodName::Full => return full(Some(TargetModules::Pattern(LAYERS.into()))),
         MethodName::FullAll => return full(None),
+        MethodName::Lora => return lora(lora_config(args, total_steps)),
+        MethodName::Dora => return lora(lora_config(args, total_steps).with_use_dora(true)),
+        MethodName::Pissa => {
+            let pissa = LoraInit::PissaNiter(16);
+            return lora(lora_config(args, total_steps).with_init_lora_weights(pissa));
+        }
+        MethodName::Adalora => return adalora(args, total_steps),
         MethodName::FixedSubnets => UpdateType::Fixed,
         MethodName::LosiaPro | MethodName::Losia => UpdateType::Asynchronous,
     };
@@ -139,4 +148,33 @@ pub fn method(
         .with_seed(args.seed);
     let json = serde_json::to_value(&config).unwrap_or_default();
     Ok((Box::new(Losia::new(config)?), json))
+}
+
+fn lora_config(args: &Args, total_steps: usize) -> LoraConfig {
+    LoraConfig::new(total_steps)
+        .with_target_modules(TargetModules::Pattern(LAYERS.into()))
+        .with_r(args.rank)
+        .with_lora_alpha(2.0 * args.rank as f64)
+        .with_learning_rate(args.learning_rate)
+        .with_seed(args.seed)
+}
+
+fn lora(config: LoraConfig) -> Result<(Box<dyn Method>, Value), Error> {
+    let json = serde_json::to_value(&config).unwrap_or_default();
+    Ok((Box::new(Lora::new(config)?), json))
+}
+
+fn adalora(args: &Args, total_steps: usize) -> Result<(Box<dyn Method>, Value), Error> {
+    let config = AdaLoraConfig::new(total_steps)
+        .with_target_modules(TargetModules::Pattern(LAYERS.into()))
+        .with_init_r(args.rank + args.rank.div_ceil(2))
+        .with_target_r(args.rank)
+        .with_tinit(total_steps / 10)
+        .with_tfinal(total_steps / 4)
+        .with_delta_t((total_steps / 40).max(1))
+        .with_lora_alpha(2.0 * args.rank as f64)
+        .with_learning_rate(args.learning_rate)
+        .with_seed(args.seed);
+    let json = serde_json::to_value(&config).unwrap_or_default();
+    Ok((Box::new(AdaLora::new(config)?), json))
 }

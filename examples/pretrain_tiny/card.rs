@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
-use burn_peft::llama::LlamaConfig;
+use burn_peft::llama::DecoderConfig;
 
 use super::Args;
 use super::world::{Example, Split, World};
@@ -57,7 +57,7 @@ impl fmt::Display for Scores {
 pub fn write(
     dir: &Path,
     args: &Args,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     scores: &Scores,
     seconds: f64,
 ) -> Result<(), Box<dyn Error>> {

@@ -16,7 +16,7 @@ use burn::tensor::{DType, Device};
 use burn_peft::core::adapter::full::Full;
 use burn_peft::core::schedule::DenseSchedule;
 use burn_peft::core::{TunerConfig, device_by_name};
-use burn_peft::llama::{CausalLm, Checkpoint, LlamaConfig, Tokenizer, save};
+use burn_peft::llama::{CausalLm, Checkpoint, DecoderConfig, Tokenizer, save};
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::run::{Run, RunPlan, TrainConfig};
@@ -86,7 +86,7 @@ fn make_tokenizer(world: &World, dir: &Path) -> Result<Tokenizer, Box<dyn Error>
     Ok(Tokenizer::from_dir(dir, &config(tokenizer.get_vocab_size(true))?)?)
 }
 
-fn config(vocab_size: usize) -> Result<LlamaConfig, Box<dyn Error>> {
+fn config(vocab_size: usize) -> Result<DecoderConfig, Box<dyn Error>> {
     let json = json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -106,14 +106,14 @@ fn config(vocab_size: usize) -> Result<LlamaConfig, Box<dyn Error>> {
         "tie_word_embeddings": false,
         "torch_dtype": "bfloat16",
     });
-    Ok(LlamaConfig::parse(&json.to_string(), "config.json")?)
+    Ok(DecoderConfig::parse(&json.to_string(), "config.json")?)
 }
 
 fn pretrain(
     args: &Args,
     world: &World,
     tokenizer: &Tokenizer,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     device: &Device,
     work: &Path,
 ) -> Result<(CausalLm, f64), Box<dyn Error>> {
@@ -175,7 +175,7 @@ fn exact_match(
 fn write_checkpoint(
     out: &Path,
     model: &CausalLm,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     tokenizer: &Path,
 ) -> Result<(), Box<dyn Error>> {
     if out.exists() {

@@ -1,6 +1,6 @@
 //! Parameters trained densely: found, recorded, restored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
@@ -12,6 +12,8 @@ use crate::{Error, Record};
 pub(crate) struct DenseParam {
     pub id: ParamId,
     pub path: String,
+    /// A `Linear` weight, whose stored form is transposed.
+    pub is_linear_weight: bool,
 }
 
 fn entry(path: &str) -> String {
@@ -29,12 +31,37 @@ pub(crate) fn record<M: Module>(
     model.visit(&mut collect);
     params
         .iter()
-        .map(|DenseParam { id, path }| {
+        .map(|DenseParam { id, path, .. }| {
             let gone = || Error::ParameterGone { path: path.clone() };
             record.tensors.insert(entry(path), collect.0.remove(id).ok_or_else(gone)?());
             Ok((path.clone(), id.val()))
         })
         .collect()
+}
+
+/// The parameters' values by path, as checkpoints store them.
+pub(crate) fn export<M: Module>(
+    model: &M,
+    params: &[DenseParam],
+) -> Result<BTreeMap<String, TensorData>, Error> {
+    let mut values = Record::default();
+    record(model, params, &mut values)?;
+    let stored = params.iter().map(|DenseParam { path, is_linear_weight, .. }| {
+        let data = values.tensors.remove(&entry(path)).unwrap_or_else(|| TensorData::from([0.0]));
+        (path.clone(), if *is_linear_weight { transposed(data) } else { data })
+    });
+    Ok(stored.collect())
+}
+
+/// `[a, b]` as `[b, a]`, whatever the elements are.
+fn transposed(data: TensorData) -> TensorData {
+    let (rows, cols) = (data.shape()[0], data.shape()[1]);
+    let size = data.dtype().size();
+    let bytes = data.bytes();
+    let at = |row: usize, col: usize| &bytes[(row * cols + col) * size..][..size];
+    let transposed: Vec<u8> =
+        (0..cols).flat_map(|col| (0..rows).flat_map(move |row| at(row, col))).copied().collect();
+    TensorData::from_bytes_vec(transposed, [cols, rows], data.dtype())
 }
 
 /// Puts recorded values and identities into the parameters.
@@ -102,7 +129,7 @@ mod tests {
         let layer = LinearConfig::new(2, 3).init(&device().autodiff());
         let bias = layer.bias.as_ref().unwrap();
         bias.val(); // initialised, as every catalogued parameter is
-        let dense = DenseParam { id: bias.id, path: "bias".into() };
+        let dense = DenseParam { id: bias.id, path: "bias".into(), is_linear_weight: false };
         (layer, vec![dense])
     }
 
@@ -122,7 +149,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let ((original, params), mut written) = (layer(), Record::default());
-        let stranger = [DenseParam { id: ParamId::new(), path: "gone".into() }];
+        let stranger =
+            [DenseParam { id: ParamId::new(), path: "gone".into(), is_linear_weight: false }];
         let error = record(&original, &stranger, &mut written).unwrap_err();
         assert_eq!(error, Error::ParameterGone { path: "gone".into() });
 

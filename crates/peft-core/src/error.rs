@@ -1,5 +1,7 @@
 //! What can go wrong when a method is configured, attached, stepped or restored.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 /// An error of this crate. [`hint`](Error::hint) says what to do about it, where a person can.
@@ -64,6 +66,24 @@ pub enum Error {
         /// The step, counted from 0.
         step: usize,
     },
+    /// AdaLoRA never made its last cut: all ranks are still there.
+    #[error(
+        "the rank budget was never allocated: {steps} steps taken, the last cut is step {last_cut}"
+    )]
+    NotAllocated {
+        /// Steps taken.
+        steps: usize,
+        /// The step, counted from 0, at whose end the final ranks are decided.
+        last_cut: usize,
+    },
+    /// The weights from before training are gone.
+    #[error("the original weight `{path}` cannot be restored: {reason}")]
+    Irreversible {
+        /// Path of the weight.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// No such device, or its backend is not compiled in.
     #[error("no device `{name}` in this build")]
     Device {
@@ -77,6 +97,50 @@ pub enum Error {
     Record {
         /// Name of the entry.
         entry: String,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// A file cannot be read or written, or is not what its name says.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser said.
+        problem: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A key of a JSON file is missing, of the wrong type, or out of its range.
+    #[error("{}: `{key}` is {found}, expected {expected}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The key; `rank_pattern["q_proj"]` for an entry of an object.
+        key: String,
+        /// What was found; `missing` for a missing key.
+        found: String,
+        /// What is accepted.
+        expected: String,
+    },
+    /// A file asks for something this crate cannot compute.
+    #[error("{}: `{key}` is {found}, which is not supported", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The key that asks for it.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// How to get there all the same.
+        hint: &'static str,
+    },
+    /// A tensor of a file is missing, unknown, or does not fit the configuration.
+    #[error("{}: tensor `{name}` {problem}", path.display())]
+    StoredTensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor in the file.
+        name: String,
         /// What was expected and what was found.
         problem: String,
     },
@@ -105,6 +169,15 @@ impl Error {
                  before this step are intact"
                     .into()
             }
+            Error::Irreversible { .. } => {
+                "keep a clone of the model from before, which shares memory, or load it again"
+                    .into()
+            }
+            Error::NotAllocated { .. } => {
+                "train to the end of the schedule, or set `total_steps` to the steps of this run; \
+                 without pruning, LoRA is the method"
+                    .into()
+            }
             Error::Record { .. } => {
                 "restore with the configuration and base model the record was written with".into()
             }
@@ -112,8 +185,21 @@ impl Error {
                 "this build has {}; others are Cargo features (`--features cuda`)",
                 compiled.join(", ")
             ),
+            Error::Pattern { key: "rank_pattern" | "alpha_pattern", .. } => {
+                "these are regular expressions without look-around and back-references".into()
+            }
             Error::Pattern { .. } => {
                 "a list such as [\"q_proj\", \"v_proj\"] needs no regular expression".into()
+            }
+            Error::File { hint, .. } | Error::Unsupported { hint, .. } => (*hint).into(),
+            Error::Key { key, .. } if key == "peft_type" => {
+                "adapters of other methods are not read: merge it into its base model with PEFT \
+                 (`merge_and_unload`), and load that"
+                    .into()
+            }
+            Error::Key { .. } => "compare with the file as PEFT wrote it".into(),
+            Error::StoredTensor { .. } => {
+                "the configuration and the tensors must come from the same training run".into()
             }
             Error::Setting { .. } | Error::Subnet { .. } => return None,
         })

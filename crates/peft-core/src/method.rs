@@ -2,10 +2,13 @@
 
 use burn::module::ParamId;
 use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::adapter::Adapter;
+use crate::adapter::adalora::Allocation;
 use crate::adapter::losia::Relocalization;
+use crate::store::AdapterFile;
 use crate::{Catalogue, Error, Params, Plan, Record};
 
 /// A fine-tuning method: what it attaches to a model, how it looks at gradients, what it changes.
@@ -20,14 +23,22 @@ pub trait Method: Send {
     /// Decides which parameters of the catalogued model get an adapter, and starts its state.
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error>;
 
-    /// Looks at raw, unclipped gradients before the optimizer, and takes out those that are for
-    /// its eyes only.
+    /// Sets what depends on the weights' values, right after attachment.
+    ///
+    /// # Errors
+    /// What the method refuses about those values.
+    fn initialize(&mut self, _params: &Params) -> Result<Plan, Error> {
+        Ok(Plan::default())
+    }
+
+    /// Looks at raw, unclipped gradients before the optimizer, takes out those that are for its
+    /// eyes only, and adds that of its penalty term, if it has one, whose value `[1]` it returns.
     fn observe(
         &mut self,
         step: usize,
         params: &Params,
         grads: &mut GradientsParams,
-    ) -> Result<(), Error>;
+    ) -> Result<Option<Tensor<1>>, Error>;
 
     /// Takes the (clipped) gradients of its own parameters and decides what changes at the end of
     /// `step`.
@@ -41,8 +52,19 @@ pub trait Method: Send {
     /// Learning rate at `step`, for reports: the highest of any parameter.
     fn learning_rate(&self, step: usize) -> f64;
 
-    /// Folds the adapters into the base, at the end of training after `step` steps.
-    fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error>;
+    /// Folds the adapters into the base, after `step` steps.
+    fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error>;
+
+    /// Takes all that training changed out again: the original weights, bit for bit, and adapters
+    /// without effect.
+    ///
+    /// # Errors
+    /// [`Error::Irreversible`] where the original bits are not kept.
+    fn detach(&self, params: &Params) -> Result<Plan, Error>;
+
+    /// What training changed after `step` steps, as a file others read. `None` where that is whole
+    /// weights.
+    fn export(&self, step: usize, params: &Params) -> Result<Option<AdapterFile>, Error>;
 
     /// Everything that must survive a restart, adapters included.
     fn record(&self, params: &Params) -> Result<Record, Error>;
@@ -61,12 +83,16 @@ impl<T: Method + ?Sized> Method for Box<T> {
         (**self).attach(catalogue)
     }
 
+    fn initialize(&mut self, params: &Params) -> Result<Plan, Error> {
+        (**self).initialize(params)
+    }
+
     fn observe(
         &mut self,
         step: usize,
         params: &Params,
         grads: &mut GradientsParams,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Tensor<1>>, Error> {
         (**self).observe(step, params, grads)
     }
 
@@ -83,8 +109,16 @@ impl<T: Method + ?Sized> Method for Box<T> {
         (**self).learning_rate(step)
     }
 
-    fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error> {
+    fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error> {
         (**self).settle(step, params)
+    }
+
+    fn detach(&self, params: &Params) -> Result<Plan, Error> {
+        (**self).detach(params)
+    }
+
+    fn export(&self, step: usize, params: &Params) -> Result<Option<AdapterFile>, Error> {
+        (**self).export(step, params)
     }
 
     fn record(&self, params: &Params) -> Result<Record, Error> {
@@ -110,7 +144,28 @@ pub struct Attachments {
 /// Something a method did that a person may want to see.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event {
     /// A subnet moved (LoSiA).
     Relocalization(Relocalization),
+    /// The rank budget was distributed anew (AdaLoRA).
+    Allocation(Allocation),
+}
+
+impl Event {
+    /// The move of a subnet, if it is one.
+    pub fn into_relocalization(self) -> Option<Relocalization> {
+        match self {
+            Self::Relocalization(moved) => Some(moved),
+            Self::Allocation(_) => None,
+        }
+    }
+
+    /// The distribution of the rank budget, if it is one.
+    pub fn into_allocation(self) -> Option<Allocation> {
+        match self {
+            Self::Allocation(allocation) => Some(allocation),
+            Self::Relocalization(_) => None,
+        }
+    }
 }

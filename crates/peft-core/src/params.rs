@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Int, Tensor};
 
+use crate::Error;
+
 /// The matrices and index vectors of a model by identity: handles without autodiff, not copies.
 ///
 /// Where an adapter is attached, a matrix is the stored base and the adapter's own parameters are
@@ -27,6 +29,14 @@ impl Params {
     /// A float matrix; `None` if the model has no such parameter or it is no matrix.
     pub fn matrix(&self, id: ParamId) -> Option<Tensor<2>> {
         self.matrices.get(&id).cloned()
+    }
+
+    /// A float matrix that the weight at `path` depends on.
+    ///
+    /// # Errors
+    /// [`Error::ParameterGone`] if the model has no such parameter or it is no matrix.
+    pub fn require(&self, id: ParamId, path: &str) -> Result<Tensor<2>, Error> {
+        self.matrix(id).ok_or_else(|| Error::ParameterGone { path: path.into() })
     }
 
     /// A vector of integers; `None` if the model has no such parameter or it is no vector.

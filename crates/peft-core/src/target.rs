@@ -29,41 +29,84 @@ impl TargetModules {
         Self::Pattern("all-linear".into())
     }
 
+    fn matcher(&self, key: &'static str) -> Result<Matcher<'_>, Error> {
+        Ok(match self {
+            Self::Pattern(all) if all == "all-linear" => Matcher::All,
+            Self::Pattern(pattern) => Matcher::Regex(whole(key, pattern)?),
+            Self::Names(names) => Matcher::Names(names),
+        })
+    }
+}
+
+/// Which `Linear` weights a method adapts.
+#[derive(Debug, Clone, Copy)]
+pub struct Targeting<'a> {
+    /// Modules taken.
+    pub target_modules: &'a TargetModules,
+    /// Modules left out again.
+    pub exclude_modules: Option<&'a TargetModules>,
+    /// Layers taken, all unless given. A module's layer is the last number in its path; modules
+    /// without one are left out.
+    pub layers_to_transform: Option<&'a [usize]>,
+}
+
+impl<'a> Targeting<'a> {
+    /// Every module `target_modules` selects.
+    pub fn of(target_modules: &'a TargetModules) -> Self {
+        Self { target_modules, exclude_modules: None, layers_to_transform: None }
+    }
+
     /// The selected `Linear` weights of `catalogue`, in its order, without the one at
     /// `output_head` (a parameter path), which methods treat separately.
     ///
     /// # Errors
     /// [`Error::NoMatch`] if nothing is selected, [`Error::Pattern`] for a malformed expression.
-    pub fn select<'a>(
+    pub fn select<'c>(
         &self,
-        catalogue: &'a Catalogue,
+        catalogue: &'c Catalogue,
         output_head: Option<&str>,
-    ) -> Result<Vec<&'a ParamInfo>, Error> {
-        let matcher = self.matcher()?;
-        let linears: Vec<_> = catalogue
-            .params()
-            .iter()
-            .filter(|p| p.is_linear_weight() && Some(p.path.as_str()) != output_head)
-            .collect();
-        let selected: Vec<_> =
-            linears.iter().copied().filter(|p| matcher.matches(p.module_path())).collect();
-        if selected.is_empty() {
-            return Err(Error::NoMatch {
+    ) -> Result<Vec<&'c ParamInfo>, Error> {
+        let linears = || {
+            let linear = catalogue.params().iter().filter(|p| p.is_linear_weight());
+            linear.filter(|p| Some(p.path.as_str()) != output_head)
+        };
+        let taken = self.target_modules.matcher("target_modules")?;
+        let left_out = self.exclude_modules.map(|m| m.matcher("exclude_modules")).transpose()?;
+        let selects = |path: &str| {
+            taken.matches(path)
+                && !left_out.as_ref().is_some_and(|left_out| left_out.matches(path))
+                && self.layers_to_transform.is_none_or(|layers| {
+                    layer_number(path).is_some_and(|layer| layers.contains(&layer))
+                })
+        };
+        let selected: Vec<_> = linears().filter(|p| selects(p.module_path())).collect();
+        match selected.is_empty() {
+            false => Ok(selected),
+            true => Err(Error::NoMatch {
                 key: "target_modules",
-                pattern: format!("{self}"),
-                available: linears.iter().map(|p| p.module_path().to_string()).collect(),
-            });
+                pattern: self.to_string(),
+                available: linears().map(|p| p.module_path().to_string()).collect(),
+            }),
         }
-        Ok(selected)
     }
+}
 
-    fn matcher(&self) -> Result<Matcher<'_>, Error> {
-        Ok(match self {
-            Self::Pattern(all) if all == "all-linear" => Matcher::All,
-            Self::Pattern(pattern) => Matcher::Regex(whole(pattern)?),
-            Self::Names(names) => Matcher::Names(names),
-        })
+impl std::fmt::Display for Targeting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.target_modules)?;
+        if let Some(modules) = self.exclude_modules {
+            write!(f, " without {modules}")?;
+        }
+        match self.layers_to_transform {
+            Some(layers) => write!(f, " in layers {layers:?}"),
+            None => Ok(()),
+        }
     }
+}
+
+/// The last number among a path's segments.
+fn layer_number(path: &str) -> Option<usize> {
+    path.rsplit('.').find_map(|segment| segment.parse().ok())
 }
 
 /// A selection, ready to be asked.
@@ -84,9 +127,9 @@ impl Matcher<'_> {
 }
 
 /// The expression, anchored at both ends.
-fn whole(pattern: &str) -> Result<Regex, Error> {
+fn whole(key: &'static str, pattern: &str) -> Result<Regex, Error> {
     Regex::new(&format!("^(?:{pattern})$")).map_err(|e| Error::Pattern {
-        key: "target_modules",
+        key,
         pattern: pattern.into(),
         reason: e.to_string(),
     })
@@ -144,7 +187,7 @@ mod tests {
 
     fn selected(modules: &TargetModules, head: Option<&str>) -> Result<Vec<String>, Error> {
         let catalogue = catalogue();
-        let selected = modules.select(&catalogue, head)?;
+        let selected = Targeting::of(modules).select(&catalogue, head)?;
         Ok(selected.iter().map(|param| param.path.clone()).collect())
     }
 
@@ -172,6 +215,30 @@ mod tests {
         assert_eq!(all.len(), 5, "{all:?}");
         let without = selected(&TargetModules::default(), Some("lm_head.weight")).unwrap();
         assert_eq!(without, all[..4]);
+    }
+
+    #[test]
+    fn exclusions_and_layers_narrow_a_selection() {
+        let catalogue = catalogue();
+        let all = TargetModules::all_linear();
+        let paths = |targeting: Targeting| -> Result<Vec<String>, Error> {
+            let selected = targeting.select(&catalogue, Some("lm_head.weight"))?;
+            Ok(selected.iter().map(|param| param.module_path().to_string()).collect())
+        };
+        let excluded = names(&["freq_proj"]);
+        let without = Targeting { exclude_modules: Some(&excluded), ..Targeting::of(&all) };
+        assert_eq!(paths(without).unwrap(), ["layers.0.q_proj", "layers.1.q_proj"]);
+        let last = Targeting { layers_to_transform: Some(&[1]), ..without };
+        assert_eq!(paths(last).unwrap(), ["layers.1.q_proj"]);
+        let none = Targeting { layers_to_transform: Some(&[7]), ..without };
+        let message = "`target_modules` = \"all-linear\" without [\"freq_proj\"] in layers [7] \
+            matches no parameter of this model";
+        assert_eq!(paths(none).unwrap_err().to_string(), message);
+        let malformed = pattern("(");
+        let error = paths(Targeting { exclude_modules: Some(&malformed), ..last }).unwrap_err();
+        assert!(matches!(error, Error::Pattern { key: "exclude_modules", .. }), "{error}");
+        assert_eq!(layer_number("encoder.2.experts.5.proj"), Some(5), "as PEFT reads it");
+        assert_eq!(layer_number("lm_head"), None);
     }
 
     #[test]

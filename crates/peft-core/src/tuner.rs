@@ -13,6 +13,7 @@ use crate::error::check;
 use crate::gradients::{clip, global_norm, scale};
 use crate::method::{Attachments, Event, Method};
 use crate::schedule::DenseSchedule;
+use crate::store::AdapterFile;
 use crate::target::modules_to_save;
 use crate::{Catalogue, Error, ParamInfo, Params, Record};
 
@@ -37,6 +38,7 @@ pub struct Tuner<T = Box<dyn Method>> {
     config: TunerConfig,
     steps: usize,
     counts: ParamCounts,
+    adapted: Vec<String>,
     dense: Vec<DenseParam>,
 }
 
@@ -58,6 +60,9 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Global norm of the gradients before clipping, `[1]`, on the device.
     pub grad_norm: Option<Tensor<1>>,
+    /// The method's penalty term, whose gradient was added to that of the loss, `[1]`, on the
+    /// device.
+    pub penalty: Option<Tensor<1>>,
     /// What the method has to report.
     pub events: Vec<Event>,
 }
@@ -85,8 +90,11 @@ impl<T: Method> Tuner<T> {
             trainable: trainable(&attachments, &catalogue),
             total: catalogue.num_elements(),
         };
+        let adapted = adapted_paths(&attachments, &catalogue);
         let model = model.apply_reparameterization(Attacher::new(attachments));
-        Ok((Self { method, config, steps: 0, counts, dense }, model))
+        let plan = method.initialize(&Params::of(&model))?;
+        let (model, _) = plan.apply(model)?;
+        Ok((Self { method, config, steps: 0, counts, adapted, dense }, model))
     }
 
     /// One optimizer step. `grads` are raw gradients of the mean loss over target tokens times
@@ -109,7 +117,7 @@ impl<T: Method> Tuner<T> {
             scale(&model, &mut grads, grad_scale);
         }
         let params = Params::of(&model);
-        self.method.observe(step, &params, &mut grads)?;
+        let penalty = self.method.observe(step, &params, &mut grads)?;
         let grad_norm = global_norm(&model, &grads);
         if let Some((norm, max_norm)) = grad_norm.clone().zip(self.config.max_grad_norm) {
             clip(&model, &mut grads, norm, max_norm);
@@ -123,17 +131,51 @@ impl<T: Method> Tuner<T> {
         };
         self.steps += 1;
         let learning_rate = self.method.learning_rate(step);
-        Ok((model, StepReport { step, learning_rate, grad_norm, events }))
+        Ok((model, StepReport { step, learning_rate, grad_norm, penalty, events }))
     }
 
-    /// Folds all adapters into the base and removes them. The base stays frozen.
+    /// Folds all adapters into the base and removes them. The base stays frozen. Training can go
+    /// on with a clone of the model that was given: clones share memory.
     ///
     /// # Errors
     /// [`Error::ParameterGone`] if `model` is not the attached one, or merged already;
     /// [`Error::NotFinite`] if training diverged.
-    pub fn merge<M: Module>(&mut self, model: M) -> Result<M, Error> {
+    pub fn merge<M: Module>(&self, model: M) -> Result<M, Error> {
         let plan = self.method.settle(self.steps, &Params::of(&model))?;
         Ok(plan.apply(model)?.0.materialize())
+    }
+
+    /// The model as it was before training, bit for bit, without adapters.
+    ///
+    /// # Errors
+    /// [`Error::ParameterGone`] if `model` is not the attached one; [`Error::Irreversible`] where
+    /// the original bits are gone: for densely trained parameters, PiSSA, and LoSiA without a
+    /// journal.
+    pub fn detach<M: Module>(&self, model: M) -> Result<M, Error> {
+        if let Some(DenseParam { path, .. }) = self.dense.first() {
+            let reason = "it was trained densely";
+            return Err(Error::Irreversible { path: path.clone(), reason });
+        }
+        let plan = self.method.detach(&Params::of(&model))?;
+        Ok(plan.apply(model)?.0.materialize())
+    }
+
+    /// What training changed so far, as a file others read. `None` where that is whole weights: in
+    /// full fine-tuning, and for LoSiA with `modules_to_save`, which its file has no place for.
+    ///
+    /// # Errors
+    /// [`Error::ParameterGone`] if `model` is not the attached one.
+    pub fn export<M: Module>(&self, model: &M) -> Result<Option<AdapterFile>, Error> {
+        let saved = &self.config.modules_to_save;
+        Ok(match self.method.export(self.steps, &Params::of(model))? {
+            Some(AdapterFile::Peft(mut adapter)) if !saved.is_empty() => {
+                adapter.config.modules_to_save = Some(saved.clone());
+                adapter.other = dense::export(model, &self.dense)?;
+                Some(AdapterFile::Peft(adapter))
+            }
+            Some(AdapterFile::Losia(_)) if !saved.is_empty() => None,
+            file => file,
+        })
     }
 
     /// Everything that must survive a restart: the method's state, its adapters, and the densely
@@ -176,6 +218,11 @@ impl<T: Method> Tuner<T> {
         self.counts
     }
 
+    /// Paths of the adapted weights, in the order of the model.
+    pub fn adapted(&self) -> &[String] {
+        &self.adapted
+    }
+
     /// Learning rate of the step to come: the highest of any of the method's parameters.
     pub fn learning_rate(&self) -> f64 {
         self.method.learning_rate(self.steps)
@@ -202,10 +249,21 @@ fn refuse_adapted(param: &ParamInfo, attachments: &Attachments) -> Result<(), Er
     check(!adapted, "modules_to_save", &param.path, "modules without an adapter")
 }
 
+fn adapted_paths(attachments: &Attachments, catalogue: &Catalogue) -> Vec<String> {
+    let ids: HashSet<_> = attachments.adapters.iter().map(|(id, _)| id).collect();
+    let adapted = catalogue.params().iter().filter(|param| ids.contains(&param.id));
+    adapted.map(|param| param.path.clone()).collect()
+}
+
 fn dense_params(attachments: &Attachments, catalogue: &Catalogue) -> Vec<DenseParam> {
     let ids: HashSet<_> = attachments.dense.iter().collect();
     let dense = catalogue.params().iter().filter(|param| ids.contains(&param.id));
-    dense.map(|param| DenseParam { id: param.id, path: param.path.clone() }).collect()
+    let dense_param = |param: &ParamInfo| DenseParam {
+        id: param.id,
+        path: param.path.clone(),
+        is_linear_weight: param.is_linear_weight(),
+    };
+    dense.map(dense_param).collect()
 }
 
 fn trainable(attachments: &Attachments, catalogue: &Catalogue) -> usize {

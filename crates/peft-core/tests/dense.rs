@@ -61,7 +61,7 @@ fn only_what_is_named_trains_and_a_record_resumes_bit_for_bit() {
             assert_eq!(bits(got), bits(want), "{path} after a stop at {stop}");
         }
     }
-    let Run { mut tuner, model, .. } = whole;
+    let Run { tuner, model, .. } = whole;
     let merged = values(&tuner.merge(model).unwrap());
     for ((path, before), (_, after)) in values(&original).iter().zip(&merged) {
         let changed = max_difference(before, after) > 1e-3;

@@ -10,7 +10,7 @@ use common::{
 };
 use peft_core::adapter::Adapter;
 use peft_core::subnet::gather;
-use peft_core::{Error, Event};
+use peft_core::{Error, Event, Params};
 
 const STEPS: usize = 60;
 
@@ -37,7 +37,9 @@ fn activation_path_equals_composed_path_over_60_steps() {
             let (next, loss, events) = step(&mut tuner, model, &batches[index % 4]);
             model = next;
             losses.push(loss);
-            subnets.extend(events.into_iter().map(|Event::Relocalization(r)| r.subnet));
+            subnets.extend(
+                events.into_iter().filter_map(Event::into_relocalization).map(|r| r.subnet),
+            );
         }
         (losses, subnets, values(&tuner.merge(model).expect("merges")))
     };
@@ -109,13 +111,14 @@ fn settled_blocks_rebuild_the_trained_weights_bit_for_bit() {
     for index in 0..20 {
         (model, ..) = step(&mut tuner, model, &batches[index % 4]);
     }
+    let blocks = tuner.method().blocks(tuner.steps(), &Params::of(&model)).unwrap();
     let trained = values(&tuner.merge(model).expect("merges"));
     for ((path, before), (_, after)) in values(&original).iter().zip(&trained) {
         if before.rank() != 2 {
             assert_eq!(bits(before), bits(after), "{path} is frozen");
             continue;
         }
-        let blocks = tuner.method().settled().iter().filter(|block| &block.path == path);
+        let blocks = blocks.iter().filter(|block| &block.path == path);
         let weight = Tensor::<2>::from_data(before.clone(), &device.clone().inner());
         let rebuilt = blocks.fold(weight, |weight, block| block.apply(weight));
         assert_eq!(bits(&rebuilt.into_data()), bits(after), "{path}");

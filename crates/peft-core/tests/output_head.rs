@@ -23,7 +23,7 @@ fn a_head_keeps_all_inputs_and_a_share_of_the_vocabulary() {
         for index in 0..12 {
             let (next, _, events) = step(&mut tuner, model, &batches[index % 4]);
             model = next;
-            for Event::Relocalization(event) in events {
+            for event in events.into_iter().filter_map(Event::into_relocalization) {
                 if event.path == "head.weight" {
                     assert_eq!(event.subnet.size(), [16, 3]);
                     trained.extend(event.subnet.cols());

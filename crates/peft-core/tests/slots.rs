@@ -25,7 +25,8 @@ fn run(config: LosiaConfig, steps: usize) -> Vec<(Vec<usize>, Vec<String>)> {
             let tracked = (0..3).filter(dense).collect();
             let (next, _, events) = step(&mut tuner, model.clone(), &batches[index % 4]);
             model = next;
-            let moved = events.into_iter().map(|Event::Relocalization(event)| event.path);
+            let moved =
+                events.into_iter().filter_map(Event::into_relocalization).map(|event| event.path);
             (tracked, moved.collect())
         })
         .collect()

@@ -183,7 +183,8 @@ impl Error {
                 "the download is incomplete, or the index belongs to another checkpoint"
             }
             Self::Key { key, .. } if key == "model_type" => {
-                "this crate reads checkpoints of the LLaMA architecture"
+                "the decoders here are LLaMA 2 and 3, Gemma and Gemma 2; later Gemmas and other \
+                 families differ"
             }
             Self::Key { .. } => "compare the file with the one published with the checkpoint",
             Self::MissingTensors { names, .. } if names == &["lm_head.weight"] => {

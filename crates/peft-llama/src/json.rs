@@ -50,6 +50,11 @@ impl Object {
         self.get(key, expected)?.ok_or_else(|| self.refuse(key, expected))
     }
 
+    /// Whether `key` is there, be it null.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// The object under `key`; `None` where the key is missing or null.
     pub fn child(&self, key: &str) -> Result<Option<Self>, Error> {
         let map = self.get(key, "an object")?;

@@ -1,9 +1,12 @@
-//! LLaMA-family decoders for Burn, read from and written to Hugging Face checkpoints.
+//! LLaMA and Gemma decoders for Burn, read from and written to Hugging Face checkpoints.
 //!
 //! [`Checkpoint::open`] reads `config.json` and the headers of the safetensors files,
 //! [`Checkpoint::load`] builds the [`CausalLm`], [`save`] writes one back. The [`Tokenizer`] comes
 //! from the same folder. Parameter paths equal the tensor names of the checkpoint, so adapters and
 //! deltas name what they change as the rest of the ecosystem does.
+//!
+//! There is one decoder. `config.json` says which family it belongs to ([`ModelType`]): LLaMA 2 and
+//! 3, Gemma or Gemma 2.
 //!
 //! The decoder knows no fine-tuning method, no dataset and no training loop.
 
@@ -19,7 +22,7 @@ mod testing;
 mod tokenizer;
 
 pub use checkpoint::{Checkpoint, LoadReport, Progress, copy_tokenizer_files, save};
-pub use config::{Llama3Scaling, LlamaConfig, Rope, RopeScaling};
+pub use config::{DecoderConfig, LayerType, Llama3Scaling, ModelType, Rope, RopeScaling};
 pub use error::Error;
 pub use loss::{IGNORE_INDEX, cross_entropy_sum};
 pub use model::{Attention, CausalLm, Decoder, KvCache, Layer, Mlp, RmsNorm, Rotary};

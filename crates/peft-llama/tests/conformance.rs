@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
-use peft_llama::{CausalLm, Checkpoint, LlamaConfig, cross_entropy_sum};
+use peft_llama::{CausalLm, Checkpoint, DecoderConfig, cross_entropy_sum};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -78,7 +78,7 @@ fn mean_loss(logits: Tensor<3>, labels: Tensor<2, Int>) -> Tensor<1> {
     sum / count.float()
 }
 
-const CASES: [&str; 2] = ["llama_tiny", "llama3_rope_tiny"];
+const CASES: [&str; 4] = ["llama_tiny", "llama3_rope_tiny", "gemma_tiny", "gemma2_tiny"];
 const CONFIGS: [&str; 2] = ["config.json", "config.legacy.json"];
 
 #[test]
@@ -124,7 +124,7 @@ fn padded_batches() {
 fn rotary_frequencies() {
     for case in CASES.map(Case::open) {
         for config in CONFIGS {
-            let config = LlamaConfig::from_file(case.dir.join(config)).unwrap();
+            let config = DecoderConfig::from_file(case.dir.join(config)).unwrap();
             let got = config.rope.inv_freq(config.head_dim);
             case.check("inv_freq", "inv_freq", got, &case.want("rope.inv_freq"));
         }
@@ -181,17 +181,18 @@ fn gradients_of_every_weight() {
 #[test]
 fn half_precision_stays_close() {
     let device = Device::flex();
-    let case = Case::open("llama_tiny");
-    let checkpoint = Checkpoint::open(&case.dir).unwrap();
-    for (dtype, allowed) in [(DType::BF16, 0.1), (DType::F16, 0.02)] {
-        let (model, report) = checkpoint.load(&device, Some(dtype), |_| ()).unwrap();
-        assert_eq!(report.dtype, dtype);
-        let logits = model.forward(case.ints("input_ids", &device), None);
-        assert_eq!(logits.dtype(), dtype);
-        let want = case.want("logits");
-        let largest = want.iter().fold(0f32, |a, b| a.max(b.abs()));
-        let errors = values(logits).into_iter().zip(want).map(|(a, b)| (a - b).abs());
-        let error = errors.fold(0.0, f32::max) / largest;
-        assert!(error < allowed, "{dtype:?} differs by {error} of the largest logit");
+    for case in CASES.map(Case::open) {
+        let checkpoint = Checkpoint::open(&case.dir).unwrap();
+        for (dtype, allowed) in [(DType::BF16, 0.1), (DType::F16, 0.02)] {
+            let (model, report) = checkpoint.load(&device, Some(dtype), |_| ()).unwrap();
+            assert_eq!(report.dtype, dtype);
+            let logits = model.forward(case.ints("input_ids", &device), None);
+            assert_eq!(logits.dtype(), dtype);
+            let want = case.want("logits");
+            let largest = want.iter().fold(0f32, |a, b| a.max(b.abs()));
+            let errors = values(logits).into_iter().zip(want).map(|(a, b)| (a - b).abs());
+            let error = errors.fold(0.0, f32::max) / largest;
+            assert!(error < allowed, "{dtype:?} differs by {error} of the largest logit");
+        }
     }
 }

@@ -115,6 +115,27 @@ pub enum Error {
         reason: String,
     },
 
+    /// A merged model says something else than the trained one.
+    #[error(
+        "the merged model's logits differ from the trained one's by {difference:.1e} of the \
+         largest, more than {bound:.0e}"
+    )]
+    MergeMismatch {
+        /// Largest difference, as a share of the largest logit.
+        difference: f32,
+        /// The largest share accepted.
+        bound: f32,
+    },
+
+    /// A picture could not be drawn.
+    #[error("cannot draw `{}`: {reason}", path.display())]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
     /// The Learner stopped.
     #[error("training stopped: {reason}")]
     Training {
@@ -174,8 +195,14 @@ impl Error {
             Self::Device { .. } => {
                 Some("if it ran out of memory, lower the batch size or the sequence length".into())
             }
+            Self::MergeMismatch { .. } => {
+                Some("nothing was written: resume from the last checkpoint, or train in f32".into())
+            }
             Self::MultipleDevices => Some("train on a single device".into()),
-            Self::Serialize { .. } | Self::Tokenize { .. } | Self::Training { .. } => None,
+            Self::Serialize { .. }
+            | Self::Tokenize { .. }
+            | Self::Training { .. }
+            | Self::Plot { .. } => None,
         }
     }
 

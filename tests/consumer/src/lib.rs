@@ -6,7 +6,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::{Tuner, TunerConfig};
-use peft_llama::{CausalLm, LlamaConfig, cross_entropy_sum};
+use peft_llama::{CausalLm, DecoderConfig, cross_entropy_sum};
 
 /// What a run did to the mean loss on its one batch.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Losses {
 pub fn fine_tune(steps: usize) -> Result<Losses, Box<dyn Error>> {
     let device = Device::flex().autodiff();
     device.seed(1);
-    let model = LlamaConfig::parse(CONFIG, "config.json")?.init(&device);
+    let model = DecoderConfig::parse(CONFIG, "config.json")?.init(&device);
     let method = Losia::new(
         LosiaConfig::new(steps)
             .with_rank_factor(0.5)

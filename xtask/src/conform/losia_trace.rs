@@ -167,7 +167,7 @@ impl<'a> Replay<'a> {
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let (model, report) = self.tuner.step(model, &mut self.optim, grads, 1.0)?;
         self.model = Some(model);
-        let moved = report.events.into_iter().map(|Event::Relocalization(moved)| moved);
+        let moved = report.events.into_iter().filter_map(Event::into_relocalization);
         Ok((value, moved.collect()))
     }
 

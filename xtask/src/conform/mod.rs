@@ -1,11 +1,15 @@
 //! Runs recorded reference cases: every folder with a `case.json`.
 
+mod adalora_trace;
+mod adapter;
+mod budget_table;
 mod case;
 mod compare;
 mod losia_trace;
 mod losia_unit;
 mod lr_table;
 mod model;
+mod peft_names;
 mod tensors;
 mod weights;
 
@@ -61,6 +65,9 @@ pub fn run(dir: &Path, device: &Device) -> Result<(Case, Outcome), CaseError> {
     }
     let comparison = match case.kind.as_str() {
         "model" => model::run(&case, device),
+        "adapter" => adapter::run(&case, device),
+        "adalora_trace" => adalora_trace::run(&case, device),
+        "budget_table" => budget_table::run(&case),
         "losia_trace" => losia_trace::run(&case, device),
         "losia_unit" => losia_unit::run(&case, device),
         _ => lr_table::run(&case),
@@ -77,11 +84,11 @@ pub fn run(dir: &Path, device: &Device) -> Result<(Case, Outcome), CaseError> {
 fn not_built(case: &Case) -> Result<Option<String>, CaseError> {
     let architecture = match case.kind.as_str() {
         "model" => model::architecture(case)?,
-        "losia_trace" => model::architecture(&case.base()?)?,
-        "losia_unit" | "lr_table" => return Ok(None),
+        "adapter" | "adalora_trace" | "losia_trace" => model::architecture(&case.base()?)?,
+        "budget_table" | "losia_unit" | "lr_table" => return Ok(None),
         kind => return Ok(Some(format!("kind {kind} is not built yet"))),
     };
-    let built = architecture == "llama";
+    let built = ["llama", "gemma", "gemma2"].contains(&architecture.as_str());
     Ok((!built).then(|| format!("model_type {architecture} is not built yet")))
 }
 
@@ -104,8 +111,15 @@ mod tests {
             }
         }
         let want = [
+            "adalora_tiny",
+            "adalora_trace_adamw",
+            "budget_table",
+            "dora_tiny",
+            "gemma2_tiny",
+            "gemma_tiny",
             "llama3_rope_tiny",
             "llama_tiny",
+            "lora_tiny",
             "losia_lmhead_trace",
             "losia_pro_trace",
             "losia_trace",

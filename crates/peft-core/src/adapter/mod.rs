@@ -1,11 +1,16 @@
 //! One folder per method: its configuration, its adapter and its decisions.
 
+pub mod adalora;
 pub mod full;
+pub mod lora;
 pub mod losia;
+mod low_rank;
 
 use burn::module::{Module, Reparameterization};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
+use adalora::AdaLoraDelta;
+use lora::LoraDelta;
 use losia::SubnetDelta;
 
 /// Whatever a method attached to a parameter. Reparameterizations do not nest and are looked up by
@@ -14,6 +19,10 @@ use losia::SubnetDelta;
 pub enum Adapter {
     /// A trained sub-block (LoSiA).
     Subnet(SubnetDelta),
+    /// A low-rank product (LoRA, DoRA, PiSSA).
+    Lora(LoraDelta),
+    /// A low-rank product with prunable ranks (AdaLoRA).
+    AdaLora(AdaLoraDelta),
 }
 
 impl Adapter {
@@ -22,6 +31,7 @@ impl Adapter {
     pub fn on_activations(&self) -> bool {
         match self {
             Self::Subnet(subnet) => subnet.on_activations(),
+            Self::Lora(_) | Self::AdaLora(_) => true,
         }
     }
 
@@ -29,27 +39,26 @@ impl Adapter {
     pub fn compose(&self, base: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Subnet(subnet) => subnet.compose(base),
+            Self::Lora(lora) => lora.compose(base),
+            Self::AdaLora(adalora) => adalora.compose(base),
         }
     }
 
-    /// `y + x·ΔW` for `x: [n, rows of W]`, `y: [n, columns of W]`.
-    pub fn forward(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+    /// `x · W'` for `x: [n, rows of W]`, where `W'` is the effective weight.
+    pub fn forward(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Subnet(subnet) => subnet.forward(x, y),
+            Self::Subnet(subnet) => subnet.forward(x.clone(), x.matmul(weight)),
+            Self::Lora(lora) => lora.forward(x, weight),
+            Self::AdaLora(adalora) => adalora.forward(x, weight),
         }
     }
 
-    /// `y + x·ΔWᵀ` for `x: [n, columns of W]`, `y: [n, rows of W]`.
-    pub fn forward_transposed(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+    /// The trained block, if this adapter can be computed on the look-ups and transposed products
+    /// of an embedding: low-rank adapters are attached to linear layers only.
+    pub(crate) fn on_embedding(&self) -> Option<&SubnetDelta> {
         match self {
-            Self::Subnet(subnet) => subnet.forward_transposed(x, y),
-        }
-    }
-
-    /// `y + ΔW[ids]` for `ids: [n]`, `y: [n, columns of W]`.
-    pub fn look_up(&self, ids: Tensor<1, Int>, y: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Subnet(subnet) => subnet.look_up(ids, y),
+            Self::Subnet(subnet) => subnet.on_activations().then_some(subnet),
+            Self::Lora(_) | Self::AdaLora(_) => None,
         }
     }
 }

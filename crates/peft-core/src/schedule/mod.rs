@@ -1,7 +1,10 @@
-//! When subnets move and how fast they learn: pure functions of the step.
+//! When subnets move, how many ranks are kept and how fast parameters learn: pure functions of the
+//! step.
 
+mod budget;
 mod learning_rate;
 mod slots;
 
+pub use budget::{BudgetSchedule, Phase};
 pub use learning_rate::{DenseSchedule, LrScheduler, SubnetSchedule};
 pub use slots::{Slots, UpdateType};

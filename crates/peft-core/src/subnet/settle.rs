@@ -16,6 +16,8 @@ pub struct SettledBlock {
     pub subnet: Subnet,
     /// What training added, `[rows, columns]`, f32.
     pub delta: TensorData,
+    /// The weight's entries before, in its dtype, if they were asked for.
+    pub original: Option<TensorData>,
 }
 
 impl SettledBlock {
@@ -25,6 +27,16 @@ impl SettledBlock {
         let [rows, cols] = self.subnet.to_tensors(&device);
         let delta = Tensor::from_data(self.delta.clone(), (&device, DType::F32));
         settle(weight, rows, cols, delta)
+    }
+
+    /// The weight from before this block was added, bit for bit, if its original entries were
+    /// kept.
+    pub fn undo(&self, weight: Tensor<2>) -> Option<Tensor<2>> {
+        let device = weight.device();
+        let [rows, cols] = self.subnet.to_tensors(&device);
+        let original = self.original.clone()?;
+        let original = Tensor::from_data(original, (&device, weight.dtype()));
+        Some(assign(weight, rows, cols, original))
     }
 }
 
@@ -39,12 +51,18 @@ pub fn settle(
     let dtype = weight.dtype();
     let block = gather(weight.clone(), rows.clone(), cols.clone()).cast(FloatDType::F32);
     let block = block.add(delta).cast(FloatDType::from(dtype));
-    let touched_rows = weight.clone().select(0, rows.clone()).select_assign(
-        1,
-        cols,
-        block,
-        IndexingUpdateOp::Assign,
-    );
+    assign(weight, rows, cols, block)
+}
+
+/// `W[rows × cols] ← block`, in the dtype of `W`.
+fn assign(
+    weight: Tensor<2>,
+    rows: Tensor<1, Int>,
+    cols: Tensor<1, Int>,
+    block: Tensor<2>,
+) -> Tensor<2> {
+    let op = IndexingUpdateOp::Assign;
+    let touched_rows = weight.clone().select(0, rows.clone()).select_assign(1, cols, block, op);
     weight.select_assign(0, rows, touched_rows, IndexingUpdateOp::Assign)
 }
 
@@ -66,13 +84,17 @@ mod tests {
             step: 0,
             subnet: Subnet::new(vec![0, 2], vec![1, 2], [3, 3]).unwrap(),
             delta: TensorData::from([[0.5_f32, -0.0], [0.25, 1.0]]),
+            original: Some(TensorData::from([[1.0_f32, -0.0], [-0.0, -0.0]])),
         };
         let want = TensorData::from([
             [-0.0_f32, 1.5, -0.0], // −0 + −0 = −0
             [-0.0, -0.0, 2.0],
             [3.0, 0.25, 1.0],
         ]);
-        assert_eq!(bits(&block.apply(weight).into_data()), bits(&want));
+        let settled = block.apply(weight.clone());
+        assert_eq!(bits(&settled.clone().into_data()), bits(&want));
+        let undone = block.undo(settled).unwrap();
+        assert_eq!(bits(&undone.into_data()), bits(&weight.into_data()));
     }
 
     #[test]

@@ -8,13 +8,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::shards::Tensors;
 use crate::config::is_weight_dtype;
-use crate::{Error, LlamaConfig};
+use crate::{DecoderConfig, Error};
 
 /// Names and stored shapes of the parameters of a plain decoder.
 pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// The parameters `config` calls for.
-pub(super) fn shapes(config: &LlamaConfig, device: &Device) -> Shapes {
+pub(super) fn shapes(config: &DecoderConfig, device: &Device) -> Shapes {
     #[derive(Default)]
     struct Collect {
         path: Vec<String>,
@@ -78,7 +78,7 @@ fn check_tensor(tensors: &Tensors, name: &str, expected: &[usize]) -> Result<(),
 mod tests {
     use super::*;
     use crate::checkpoint::shards::Stored;
-    use crate::config::fixtures::{tiny, tiny_with};
+    use crate::config::fixtures::{tiny, tiny_gemma2, tiny_with};
     use crate::testing::device;
     use burn::store::burn_pack::{self, Bytes, Shape};
     use burn::tensor::DType;
@@ -93,7 +93,7 @@ mod tests {
 
     /// The tensors `config` calls for, changed by `edit`, checked.
     fn checked(
-        config: &LlamaConfig,
+        config: &DecoderConfig,
         edit: impl FnOnce(&mut Tensors),
     ) -> Result<Vec<String>, Error> {
         let shapes = shapes(config, &device());
@@ -120,6 +120,15 @@ mod tests {
         assert_eq!(shapes["model.layers.0.post_attention_layernorm.weight"], [16]);
         assert_eq!(shapes["model.norm.weight"], [16]);
         assert_eq!(shapes["lm_head.weight"], [19, 16]);
+    }
+
+    #[test]
+    fn gemma_2_has_two_more_norms_per_layer_and_no_head() {
+        let shapes = shapes(&tiny_gemma2(), &device());
+        assert_eq!(shapes.len(), 2 * 11 + 2);
+        assert_eq!(shapes["model.layers.0.pre_feedforward_layernorm.weight"], [16]);
+        assert_eq!(shapes["model.layers.1.post_feedforward_layernorm.weight"], [16]);
+        assert_eq!(shapes["model.layers.1.self_attn.q_proj.weight"], [24, 16]);
     }
 
     #[test]

@@ -129,8 +129,8 @@ impl<F: FnMut(Progress<'_>)> ModuleMapper for Loading<F> {
 mod tests {
     use super::super::{fixtures, save};
     use super::*;
-    use crate::LlamaConfig;
-    use crate::config::fixtures::{tiny, tiny_with};
+    use crate::DecoderConfig;
+    use crate::config::fixtures::{tiny, tiny_gemma, tiny_gemma2, tiny_with};
     use crate::testing::device;
     use burn::module::ModuleVisitor;
     use serde_json::json;
@@ -152,7 +152,7 @@ mod tests {
         weights.0
     }
 
-    fn saved_as(config: &LlamaConfig, dtype: DType) -> (CausalLm, TempDir) {
+    fn saved_as(config: &DecoderConfig, dtype: DType) -> (CausalLm, TempDir) {
         let (model, dir) = (config.init(&device()), TempDir::new().unwrap());
         save(&model, config, dir.path(), Some(dtype)).unwrap();
         (model, dir)
@@ -160,12 +160,13 @@ mod tests {
 
     #[test]
     fn what_was_saved_is_loaded_bit_for_bit() {
-        for overrides in [
-            json!({}),
-            json!({"tie_word_embeddings": true}),
-            json!({"attention_bias": true, "mlp_bias": true, "head_dim": 6}),
+        for config in [
+            tiny(),
+            tiny_with(json!({"tie_word_embeddings": true})),
+            tiny_with(json!({"attention_bias": true, "mlp_bias": true, "head_dim": 6})),
+            tiny_gemma(),
+            tiny_gemma2(),
         ] {
-            let config = tiny_with(overrides);
             let model = config.init(&device());
             let dir = fixtures::saved(&model, &config);
             let (loaded, report) = fixtures::load(dir.path(), None).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 
-use crate::{CausalLm, Error, LlamaConfig};
+use crate::{CausalLm, DecoderConfig, Error};
 pub use load::{LoadReport, Progress};
 pub use save::{copy_tokenizer_files, save};
 use shards::Tensors;
@@ -21,7 +21,7 @@ const INDEX: &str = "model.safetensors.index.json";
 /// A checkpoint whose configuration and tensor headers have been read, but no weights yet.
 pub struct Checkpoint {
     dir: PathBuf,
-    config: LlamaConfig,
+    config: DecoderConfig,
     tensors: Tensors,
 }
 
@@ -31,12 +31,12 @@ impl Checkpoint {
     /// must not be changed before [`load`](Self::load) is done.
     ///
     /// # Errors
-    /// What [`LlamaConfig::from_file`] reports; [`Error::Io`] and [`Error::Safetensors`] for files
-    /// that are absent or damaged; [`Error::MissingShard`], [`Error::NotInShard`] and
+    /// What [`DecoderConfig::from_file`] reports; [`Error::Io`] and [`Error::Safetensors`] for
+    /// files that are absent or damaged; [`Error::MissingShard`], [`Error::NotInShard`] and
     /// [`Error::UnexpectedTensors`] where index and shards disagree.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        let config = LlamaConfig::from_file(dir.join(CONFIG))?;
+        let config = DecoderConfig::from_file(dir.join(CONFIG))?;
         let tensors = shards::read(dir)?;
         Ok(Self { dir: dir.into(), config, tensors })
     }
@@ -47,7 +47,7 @@ impl Checkpoint {
     }
 
     /// Its configuration.
-    pub fn config(&self) -> &LlamaConfig {
+    pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
@@ -80,7 +80,7 @@ pub(crate) mod fixtures {
     use tempfile::TempDir;
 
     /// `model` saved into a new folder.
-    pub fn saved(model: &CausalLm, config: &LlamaConfig) -> TempDir {
+    pub fn saved(model: &CausalLm, config: &DecoderConfig) -> TempDir {
         let dir = TempDir::new().unwrap();
         save(model, config, dir.path(), None).unwrap();
         dir

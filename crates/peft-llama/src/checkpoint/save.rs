@@ -9,7 +9,7 @@ use burn::tensor::DType;
 
 use super::{CONFIG, INDEX, WEIGHTS, fit};
 use crate::config::is_weight_dtype;
-use crate::{CausalLm, Error, LlamaConfig};
+use crate::{CausalLm, DecoderConfig, Error};
 
 /// Files a [`Tokenizer`](crate::Tokenizer) reads, or that other tools want beside it.
 const TOKENIZER_FILES: [&str; 6] = [
@@ -34,7 +34,7 @@ const TOKENIZER_FILES: [&str; 6] = [
 /// [`Error::Write`].
 pub fn save(
     model: &CausalLm,
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     dir: impl AsRef<Path>,
     dtype: Option<DType>,
 ) -> Result<(), Error> {
@@ -74,7 +74,7 @@ fn check_free(dir: &Path) -> Result<(), Error> {
     }
 }
 
-fn check_model(model: &CausalLm, config: &LlamaConfig) -> Result<(), Error> {
+fn check_model(model: &CausalLm, config: &DecoderConfig) -> Result<(), Error> {
     let mut expected = fit::shapes(config, &model.model.embed_tokens.weight.device());
     let differs = |name: String, found: String, expected: String| {
         Err(Error::ModelMismatch { name, found, expected })
@@ -135,8 +135,8 @@ mod tests {
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let down = file.tensor("model.layers.0.mlp.down_proj.weight").unwrap();
         assert_eq!((down.shape(), down.dtype()), (&[16, 12][..], safetensors::Dtype::BF16));
-        let written = LlamaConfig::from_file(dir.path().join(CONFIG)).unwrap();
-        assert_eq!(written, LlamaConfig { dtype: Some(DType::BF16), ..config });
+        let written = DecoderConfig::from_file(dir.path().join(CONFIG)).unwrap();
+        assert_eq!(written, DecoderConfig { dtype: Some(DType::BF16), ..config });
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! `config.json` of a LLaMA checkpoint, checked.
+//! `config.json` of a checkpoint, checked.
 
+mod keys;
+mod layer_types;
+mod model_type;
 mod parse;
 mod rope;
 mod write;
@@ -9,18 +12,20 @@ use std::path::Path;
 use burn::tensor::DType;
 
 use crate::{Error, json::Object};
-pub(crate) use parse::token_ids;
+pub(crate) use keys::token_ids;
+pub use layer_types::LayerType;
+pub use model_type::ModelType;
 pub use rope::{Llama3Scaling, Rope, RopeScaling};
 
-/// Architecture of a LLaMA-family decoder, read from `config.json`.
+/// Architecture of a decoder, read from `config.json`. Fields are named as the keys there.
 ///
 /// Made by [`from_file`](Self::from_file) or [`parse`](Self::parse) only, so a value of this type
 /// describes a decoder that can be built.
 ///
 /// ```
-/// use peft_llama::LlamaConfig;
+/// use peft_llama::DecoderConfig;
 ///
-/// let config = LlamaConfig::parse(
+/// let config = DecoderConfig::parse(
 ///     r#"{
 ///         "model_type": "llama",
 ///         "vocab_size": 128,
@@ -37,7 +42,9 @@ pub use rope::{Llama3Scaling, Rope, RopeScaling};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct LlamaConfig {
+pub struct DecoderConfig {
+    /// Family of the decoder.
+    pub model_type: ModelType,
     /// Number of token ids.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -49,11 +56,24 @@ pub struct LlamaConfig {
     /// Number of query heads.
     pub num_attention_heads: usize,
     /// Number of key and value heads, each shared by equally many query heads.
-    /// Default: `num_attention_heads`.
+    /// Default: `num_attention_heads` in LLaMA, none in Gemma.
     pub num_key_value_heads: usize,
-    /// Width of one head; even. Default: `hidden_size / num_attention_heads`.
+    /// Width of one head; even. Default: `hidden_size / num_attention_heads` in LLaMA, none in
+    /// Gemma.
     pub head_dim: usize,
-    /// Longest sequence the model was trained for. Default: 2048.
+    /// Attention scores are divided by the square root of this. Always `head_dim` but in Gemma 2.
+    pub query_pre_attn_scalar: usize,
+    /// Attention scores are squashed into ± this; only in Gemma 2.
+    pub attn_logit_softcapping: Option<f64>,
+    /// Logits are squashed into ± this; only in Gemma 2.
+    pub final_logit_softcapping: Option<f64>,
+    /// What each layer attends to, first layer to last. Default in Gemma 2: sliding and full in
+    /// turn; full in the other families.
+    pub layer_types: Vec<LayerType>,
+    /// How many tokens a query of a sliding layer sees, itself included; only in Gemma 2. Default:
+    /// 4096 where no layer slides, none elsewhere.
+    pub sliding_window: Option<usize>,
+    /// Longest sequence the model was trained for. Default: 2048 in LLaMA, 8192 in Gemma.
     pub max_position_embeddings: usize,
     /// Added to the mean square in every RMSNorm. Default: 1e-6.
     pub rms_norm_eps: f64,
@@ -61,11 +81,11 @@ pub struct LlamaConfig {
     pub initializer_range: f64,
     /// Rotary position embedding.
     pub rope: Rope,
-    /// Whether the output head is the embedding. Default: false.
+    /// Whether the output head is the embedding. Default: false in LLaMA, true in Gemma.
     pub tie_word_embeddings: bool,
     /// Whether the attention projections have biases. Default: false.
     pub attention_bias: bool,
-    /// Whether the MLP projections have biases. Default: false.
+    /// Whether the MLP projections have biases; never in Gemma. Default: false.
     pub mlp_bias: bool,
     /// Type the weights are meant to be used in, where the checkpoint says so.
     pub dtype: Option<DType>,
@@ -75,10 +95,10 @@ pub struct LlamaConfig {
     pub eos_token_id: Vec<u32>,
 }
 
-impl LlamaConfig {
-    /// The configuration in the file at `path`, in the keys of published LLaMA checkpoints
+impl DecoderConfig {
+    /// The configuration in the file at `path`, in the keys of published checkpoints
     /// (`rope_theta`, `rope_scaling`, `torch_dtype`) or of transformers 5 (`rope_parameters`,
-    /// `dtype`). Unknown keys are ignored.
+    /// `dtype`, `layer_types`). Unknown keys are ignored.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], and [`Error::Key`] for the first key that is missing or
@@ -94,6 +114,12 @@ impl LlamaConfig {
     pub fn parse(json: &str, origin: impl AsRef<Path>) -> Result<Self, Error> {
         parse::config(&Object::parse(json, origin.as_ref())?)
     }
+
+    /// How many tokens a query of the layer at `index` sees, itself included; `None` for all.
+    pub(crate) fn window(&self, index: usize) -> Option<usize> {
+        let slides = self.layer_types.get(index) == Some(&LayerType::SlidingAttention);
+        self.sliding_window.filter(|_| slides)
+    }
 }
 
 /// The types weights may be stored and used in.
@@ -103,7 +129,7 @@ pub(crate) fn is_weight_dtype(dtype: DType) -> bool {
 
 #[cfg(test)]
 pub(crate) mod fixtures {
-    use super::LlamaConfig;
+    use super::DecoderConfig;
     use serde_json::{Value, json};
 
     /// A decoder small enough for unit tests: two layers, four query and two key heads.
@@ -121,17 +147,54 @@ pub(crate) mod fixtures {
         })
     }
 
-    /// [`tiny_json`] with the keys of `overrides` set.
-    pub fn tiny_with(overrides: Value) -> LlamaConfig {
-        let mut config = tiny_json();
+    /// [`tiny_json`] as a Gemma 2 whose window, caps and scale matter within five tokens. The first
+    /// layer slides.
+    pub fn gemma2_json() -> Value {
+        let keys = json!({
+            "model_type": "gemma2",
+            "head_dim": 6,
+            "query_pre_attn_scalar": 5,
+            "sliding_window": 3,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 4.0,
+        });
+        with(tiny_json(), keys)
+    }
+
+    /// `config` with the keys of `overrides` set.
+    pub fn with(mut config: Value, overrides: Value) -> Value {
         for (key, value) in overrides.as_object().unwrap() {
             config[key] = value.clone();
         }
-        LlamaConfig::parse(&config.to_string(), "config.json").unwrap()
+        config
+    }
+
+    /// [`tiny_json`] with the keys of `overrides` set.
+    pub fn tiny_with(overrides: Value) -> DecoderConfig {
+        parsed(with(tiny_json(), overrides))
     }
 
     /// [`tiny_json`] as it is.
-    pub fn tiny() -> LlamaConfig {
-        tiny_with(json!({}))
+    pub fn tiny() -> DecoderConfig {
+        parsed(tiny_json())
+    }
+
+    /// [`tiny_json`] as a Gemma.
+    pub fn tiny_gemma() -> DecoderConfig {
+        tiny_with(json!({"model_type": "gemma", "head_dim": 6}))
+    }
+
+    /// [`gemma2_json`] with the keys of `overrides` set.
+    pub fn gemma2_with(overrides: Value) -> DecoderConfig {
+        parsed(with(gemma2_json(), overrides))
+    }
+
+    /// [`gemma2_json`] as it is.
+    pub fn tiny_gemma2() -> DecoderConfig {
+        parsed(gemma2_json())
+    }
+
+    fn parsed(config: Value) -> DecoderConfig {
+        DecoderConfig::parse(&config.to_string(), "config.json").unwrap()
     }
 }

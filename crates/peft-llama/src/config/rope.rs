@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::parse::{positive, size};
+use super::keys::{positive, size};
 use crate::{Error, json::Object};
 
 /// Rotary position embedding of a checkpoint.
@@ -113,7 +113,7 @@ impl Llama3Scaling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LlamaConfig;
+    use crate::DecoderConfig;
     use crate::config::fixtures::{tiny, tiny_json, tiny_with};
     use serde_json::{Value, json};
 
@@ -182,7 +182,7 @@ mod tests {
             let mut config = tiny_json();
             config["rope_scaling"] = llama3();
             config["rope_scaling"][key] = value;
-            let error = LlamaConfig::parse(&config.to_string(), "config.json").unwrap_err();
+            let error = DecoderConfig::parse(&config.to_string(), "config.json").unwrap_err();
             let message = error.to_string();
             assert!(message.contains(&format!("`rope_scaling.{key}` is ")), "{message}");
         }

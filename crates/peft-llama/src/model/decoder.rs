@@ -5,9 +5,10 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use peft_core::hook;
 
+use super::mask::Masks;
 use super::rotary::Angles;
-use super::{KvCache, Layer, RmsNorm, Rotary, mask, projection};
-use crate::LlamaConfig;
+use super::{KvCache, Layer, RmsNorm, Rotary, projection};
+use crate::DecoderConfig;
 
 /// The stack of layers between token ids and the output head.
 ///
@@ -17,6 +18,8 @@ use crate::LlamaConfig;
 pub struct Decoder {
     /// `[vocab_size, hidden_size]`
     pub embed_tokens: Embedding,
+    /// What embeddings are multiplied by, if by anything: √`hidden_size` in Gemma.
+    pub embed_scale: Option<f64>,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// Norm after the last layer.
@@ -31,18 +34,20 @@ pub(super) struct Pass {
     pub batch: usize,
     pub seq: usize,
     pub angles: Angles,
-    /// Added to the scores, broadcast over `[batch, kv_heads, group, seq, keys]`.
-    pub mask: Option<Tensor<5>>,
+    pub masks: Masks,
 }
 
 impl Decoder {
-    pub(super) fn new(config: &LlamaConfig, device: &Device) -> Self {
+    pub(super) fn new(config: &DecoderConfig, device: &Device) -> Self {
+        let scale = (config.hidden_size as f64).sqrt();
+        let layers = 0..config.num_hidden_layers;
         Self {
             embed_tokens: EmbeddingConfig::new(config.vocab_size, config.hidden_size)
                 .with_initializer(projection::normal(config))
                 .init(device),
-            layers: (0..config.num_hidden_layers).map(|_| Layer::new(config, device)).collect(),
-            norm: RmsNorm::new(config.hidden_size, config.rms_norm_eps, device),
+            embed_scale: config.model_type.is_gemma().then_some(scale),
+            layers: layers.map(|index| Layer::new(config, index, device)).collect(),
+            norm: RmsNorm::new(config, device),
             rotary: Rotary::new(config.rope.inv_freq(config.head_dim)),
         }
     }
@@ -104,9 +109,14 @@ impl Decoder {
         (x, pass)
     }
 
-    /// Rows of the embedding, `[batch * seq, hidden_size]`.
+    /// Rows of the embedding, `[batch * seq, hidden_size]`, multiplied by the scale as the
+    /// activations' type can hold it.
     fn embed(&self, input_ids: Tensor<2, Int>) -> Tensor<2> {
-        hook::embedding(&self.embed_tokens, input_ids).flatten(0, 1)
+        let x = hook::embedding(&self.embed_tokens, input_ids).flatten(0, 1);
+        match self.embed_scale {
+            Some(scale) => x * scale,
+            None => x,
+        }
     }
 
     /// What the layers share: `keys` counts cached tokens too, `real` `[batch, keys]` is true at
@@ -120,8 +130,48 @@ impl Decoder {
         x: &Tensor<2>,
     ) -> Pass {
         let device = x.device();
-        let mask = mask::combine(mask::causal(seq, keys, &device), real.map(mask::padding));
+        let window = self.layers.iter().find_map(|layer| layer.self_attn.sliding_window);
+        let masks = Masks::new([seq, keys], window, real, &device);
         let angles = self.rotary.angles(positions, &device, x.dtype());
-        Pass { batch, seq, angles, mask }
+        Pass { batch, seq, angles, masks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fixtures::{gemma2_with, tiny_gemma};
+    use crate::testing::device;
+    use burn::module::Param;
+    use burn::tensor::DType;
+    use serde_json::json;
+
+    #[test]
+    fn the_scale_of_embeddings_is_rounded_to_their_type() {
+        let device = Device::flex();
+        let config = DecoderConfig { hidden_size: 3072, ..tiny_gemma() };
+        let mut decoder = Decoder::new(&config, &device);
+        let weight = Tensor::full([1, 3072], 133.0 / 128.0, (&device, DType::BF16));
+        decoder.embed_tokens.weight = Param::from_tensor(weight);
+        let embedded = decoder.embed(Tensor::from_data([[0]], &device));
+        let got = embedded.narrow(1, 0, 1).try_into_vec_as::<f32>().unwrap();
+        // √3072 is 55.43, in bf16 55.5. Rounded only after the product, this would be 57.5.
+        assert_eq!(got, [57.75]);
+    }
+
+    #[test]
+    fn what_left_every_window_is_forgotten() {
+        let sliding = json!(["sliding_attention", "sliding_attention"]);
+        let config = gemma2_with(json!({"layer_types": sliding, "sliding_window": 2}));
+        let decoder = Decoder::new(&config, &device());
+        let stream = |first| {
+            let input = Tensor::from_data([[first, 2, 3, 4, 5]], &device());
+            decoder.forward(input, None) // [5, hidden]
+        };
+        let differences = (stream(1) - stream(6)).abs().max_dim(1);
+        let differences = differences.try_into_vec_as::<f32>().unwrap();
+        // Two layers that each look one token back reach two tokens back.
+        assert!(differences[..3].iter().all(|&difference| difference > 1e-4), "{differences:?}");
+        assert_eq!(differences[3..], [0.0, 0.0]);
     }
 }

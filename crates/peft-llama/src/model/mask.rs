@@ -6,9 +6,39 @@ use burn::tensor::{Bool, DType, Device, Tensor};
 /// some average instead of NaN.
 const HIDDEN: f32 = -1e30;
 
-/// Scores' bias `[1, 1, 1, queries, keys]` that hides the future from the last `queries` of `keys`
+/// Scores' biases of one forward pass, each to be broadcast over
+/// `[batch, kv_heads, group, queries, keys]`; `None` where nothing is hidden.
+pub(super) struct Masks {
+    full: Option<Tensor<5>>,
+    sliding: Option<Tensor<5>>,
+}
+
+impl Masks {
+    /// For the last `queries` of `keys` positions, in layers that see all of them and in layers
+    /// that see `window`. `real` `[batch, keys]` is true at tokens and false at padding.
+    pub fn new(
+        [queries, keys]: [usize; 2],
+        window: Option<usize>,
+        real: Option<Tensor<2, Bool>>,
+        device: &Device,
+    ) -> Self {
+        let full = combine(causal(queries, keys, device), real.map(padding));
+        let past = window.and_then(|window| past(queries, keys, window, device));
+        Self { sliding: combine(full.clone(), past), full }
+    }
+
+    /// The bias for a layer with this `window`.
+    pub fn of(&self, window: Option<usize>) -> Option<Tensor<5>> {
+        match window {
+            Some(_) => self.sliding.clone(),
+            None => self.full.clone(),
+        }
+    }
+}
+
+/// Bias `[1, 1, 1, queries, keys]` that hides the future from the last `queries` of `keys`
 /// positions; `None` for a single query, which may see all.
-pub(super) fn causal(queries: usize, keys: usize, device: &Device) -> Option<Tensor<5>> {
+fn causal(queries: usize, keys: usize, device: &Device) -> Option<Tensor<5>> {
     (queries > 1).then(|| {
         let before = (keys - queries) as i64;
         let hidden = Tensor::<2, Bool>::tril_mask([queries, keys], before, device);
@@ -16,14 +46,24 @@ pub(super) fn causal(queries: usize, keys: usize, device: &Device) -> Option<Ten
     })
 }
 
-/// Scores' bias `[batch, 1, 1, 1, keys]` that hides padding; `real` is true at tokens.
-pub(super) fn padding(real: Tensor<2, Bool>) -> Tensor<5> {
+/// Bias `[1, 1, 1, queries, keys]` that hides the tokens `window` or more before a query; `None`
+/// where there are none.
+fn past(queries: usize, keys: usize, window: usize, device: &Device) -> Option<Tensor<5>> {
+    (keys > window).then(|| {
+        let first = (keys - queries) as i64 + 1 - window as i64; // the first query's first key
+        let hidden = Tensor::<2, Bool>::triu_mask([queries, keys], first, device);
+        bias(hidden).reshape([1, 1, 1, queries, keys])
+    })
+}
+
+/// Bias `[batch, 1, 1, 1, keys]` that hides padding; `real` is true at tokens.
+fn padding(real: Tensor<2, Bool>) -> Tensor<5> {
     let [batch, keys] = real.dims();
     bias(real.bool_not()).reshape([batch, 1, 1, 1, keys])
 }
 
 /// Both biases in one.
-pub(super) fn combine(a: Option<Tensor<5>>, b: Option<Tensor<5>>) -> Option<Tensor<5>> {
+fn combine(a: Option<Tensor<5>>, b: Option<Tensor<5>>) -> Option<Tensor<5>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a + b),
         (a, b) => a.or(b),
@@ -53,8 +93,35 @@ mod tests {
     #[test]
     fn padding_is_hidden_in_its_row_only() {
         let real = Tensor::<2, Bool>::from_data([[true, false], [true, true]], &device());
-        let both = combine(causal(2, 2, &device()), Some(padding(real))).unwrap();
+        let both = Masks::new([2, 2], None, Some(real), &device()).of(None).unwrap();
         assert_eq!(both.dims(), [2, 1, 1, 2, 2]);
         assert_eq!(visible(both), [true, false, true, false, true, false, true, true]);
+    }
+
+    #[test]
+    fn a_window_is_the_query_and_the_tokens_before_it() {
+        let masks = Masks::new([3, 4], Some(2), None, &device());
+        #[rustfmt::skip]
+        let want = [
+            true, true, false, false,
+            false, true, true, false,
+            false, false, true, true,
+        ];
+        assert_eq!(visible(masks.of(Some(2)).unwrap()), want);
+        assert!(visible(masks.of(None).unwrap())[4]);
+    }
+
+    #[test]
+    fn a_single_query_has_a_window_too() {
+        let last = |keys| Masks::new([1, keys], Some(2), None, &device()).of(Some(2));
+        assert_eq!(visible(last(4).unwrap()), [false, false, true, true]);
+        assert!(last(2).is_none());
+    }
+
+    #[test]
+    fn windows_and_padding_add_up() {
+        let real = Tensor::<2, Bool>::from_data([[false, false, true]], &device());
+        let mask = Masks::new([1, 3], Some(2), Some(real), &device()).of(Some(2)).unwrap();
+        assert_eq!(visible(mask), [false, false, true]);
     }
 }

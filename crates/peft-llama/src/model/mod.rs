@@ -3,19 +3,20 @@
 mod attention;
 mod cache;
 mod decoder;
+mod init;
 mod layer;
 mod mask;
 mod mlp;
 mod norm;
 mod projection;
 mod rotary;
+mod softcap;
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 use peft_core::hook;
 
-use crate::LlamaConfig;
 pub use attention::Attention;
 pub use cache::KvCache;
 pub use decoder::Decoder;
@@ -23,10 +24,12 @@ pub use layer::Layer;
 pub use mlp::Mlp;
 pub use norm::RmsNorm;
 pub use rotary::Rotary;
+use softcap::softcap;
 
-/// A decoder with an output head over the vocabulary: LLaMA for causal language modelling.
+/// A decoder with an output head over the vocabulary: LLaMA or Gemma for causal language
+/// modelling.
 ///
-/// Made by [`LlamaConfig::init`] with random weights, or by
+/// Made by [`DecoderConfig::init`](crate::DecoderConfig::init) with random weights, or by
 /// [`Checkpoint::load`](crate::Checkpoint::load).
 #[derive(Module, Debug)]
 pub struct CausalLm {
@@ -34,18 +37,8 @@ pub struct CausalLm {
     pub model: Decoder,
     /// Output head `[hidden_size, vocab_size]`; `None` where it is the embedding.
     pub lm_head: Option<Linear>,
-}
-
-impl LlamaConfig {
-    /// A model with weights drawn from N(0, `initializer_range`²), norms one and biases zero, in
-    /// the device's default float type. Nothing is allocated before a weight is first used.
-    pub fn init(&self, device: &Device) -> CausalLm {
-        let head = || projection::init(self, self.hidden_size, self.vocab_size, false, device);
-        CausalLm {
-            model: Decoder::new(self, device),
-            lm_head: (!self.tie_word_embeddings).then(head),
-        }
-    }
+    /// Logits are squashed into ± this.
+    pub final_logit_softcapping: Option<f64>,
 }
 
 impl CausalLm {
@@ -70,8 +63,8 @@ impl CausalLm {
         logits.reshape([batch, seq, vocab_size])
     }
 
-    /// The residual stream `[batch, seq, hidden_size]`: the embeddings, then the output of every
-    /// layer, the last one after the final norm (`num_hidden_layers + 1` tensors).
+    /// The residual stream `[batch, seq, hidden_size]`: the embeddings (scaled in Gemma), then the
+    /// output of every layer, the last one after the final norm (`num_hidden_layers + 1` tensors).
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -108,17 +101,18 @@ impl CausalLm {
     }
 
     fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match &self.lm_head {
+        let logits = match &self.lm_head {
             Some(head) => hook::linear(head, hidden),
             None => hook::tied_head(&self.model.embed_tokens, hidden),
-        }
+        };
+        softcap(logits, self.final_logit_softcapping)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::fixtures::{tiny, tiny_with};
+    use crate::config::fixtures::{gemma2_with, tiny, tiny_gemma, tiny_gemma2, tiny_with};
     use crate::testing::device;
     use burn::module::{ModuleVisitor, Param};
     use serde_json::json;
@@ -130,36 +124,6 @@ mod tests {
 
     fn largest_difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
         (a - b).abs().max().try_into_vec_as::<f32>().unwrap()[0]
-    }
-
-    #[derive(Default)]
-    struct Initialized(Vec<bool>);
-
-    impl ModuleVisitor for Initialized {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.is_initialized());
-        }
-    }
-
-    #[test]
-    fn init_allocates_nothing() {
-        let mut seen = Initialized::default();
-        tiny_with(json!({"attention_bias": true, "mlp_bias": true}))
-            .init(&device())
-            .visit(&mut seen);
-        assert_eq!(seen.0.len(), 1 + 2 * (2 + 4 * 2 + 3 * 2) + 1 + 1);
-        assert!(seen.0.iter().all(|initialized| !initialized));
-    }
-
-    #[test]
-    fn fresh_weights_have_the_configured_spread() {
-        let model =
-            tiny_with(json!({"vocab_size": 4096, "initializer_range": 0.05})).init(&device());
-        let weight = model.lm_head.unwrap().weight.val();
-        assert_eq!(weight.dims(), [16, 4096]);
-        let [mean, square] = [weight.clone().mean(), weight.square().mean()]
-            .map(|x| x.try_into_vec_as::<f32>().unwrap()[0]);
-        assert!(mean.abs() < 0.002 && (square.sqrt() - 0.05).abs() < 0.002, "{mean} {square}");
     }
 
     #[test]
@@ -199,17 +163,32 @@ mod tests {
 
     #[test]
     fn steps_equal_one_forward() {
-        let model = tiny().init(&device());
-        let input = ids(&[[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]);
-        let logits = model.forward(input.clone(), None);
-        let mut cache = KvCache::new(vec![0, 0]);
-        let first = model.step(input.clone().narrow(1, 0, 3), &mut cache);
-        let second = model.step(input.clone().narrow(1, 3, 1), &mut cache);
-        let third = model.step(input.narrow(1, 4, 1), &mut cache);
-        for (step, position) in [(first, 2), (second, 3), (third, 4)] {
-            let want = logits.clone().narrow(1, position, 1).squeeze_dim(1);
-            assert!(largest_difference(step, want) < 1e-5);
+        for config in [tiny(), tiny_gemma(), tiny_gemma2()] {
+            let model = config.init(&device());
+            let input = ids(&[[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]);
+            let logits = model.forward(input.clone(), None);
+            let mut cache = KvCache::new(vec![0, 0]);
+            let first = model.step(input.clone().narrow(1, 0, 3), &mut cache);
+            let second = model.step(input.clone().narrow(1, 3, 1), &mut cache);
+            let third = model.step(input.narrow(1, 4, 1), &mut cache);
+            for (step, position) in [(first, 2), (second, 3), (third, 4)] {
+                let want = logits.clone().narrow(1, position, 1).squeeze_dim(1);
+                assert!(largest_difference(step, want) < 1e-5);
+            }
         }
+    }
+
+    #[test]
+    fn logits_stay_within_their_cap() {
+        let input = ids(&[[1, 2, 3, 4, 5]]);
+        let model = gemma2_with(json!({"final_logit_softcapping": 0.5})).init(&device());
+        let mut uncapped = model.clone();
+        uncapped.final_logit_softcapping = None;
+        let largest = |model: CausalLm| {
+            let logits = model.forward(input.clone(), None);
+            logits.abs().max().try_into_vec_as::<f32>().unwrap()[0]
+        };
+        assert!(largest(model) <= 0.5 && largest(uncapped) > 0.5);
     }
 
     #[test]
@@ -227,21 +206,26 @@ mod tests {
 
     #[test]
     fn every_weight_gets_a_gradient() {
-        #[derive(Default)]
-        struct Count(usize);
-        struct HasGradient<'a>(&'a burn::tensor::Gradients, Count);
+        struct HasGradient<'a>(&'a burn::tensor::Gradients, usize);
         impl ModuleVisitor for HasGradient<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 assert!(param.val().grad(self.0).is_some());
-                self.1.0 += 1;
+                self.1 += 1;
             }
         }
         let device = device().autodiff();
-        let model = tiny().init(&device);
-        let input = Tensor::<2, Int>::from_data([[1, 2, 3]], &device);
-        let gradients = model.forward(input, None).square().sum().backward();
-        let mut visitor = HasGradient(&gradients, Count::default());
-        model.visit(&mut visitor);
-        assert_eq!(visitor.1.0, 1 + 2 * 9 + 1 + 1);
+        let counts = [
+            (tiny(), 1 + 2 * 9 + 1 + 1),
+            (tiny_gemma(), 1 + 2 * 9 + 1),
+            (tiny_gemma2(), 1 + 2 * 11 + 1),
+        ];
+        for (config, count) in counts {
+            let model = config.init(&device);
+            let input = Tensor::<2, Int>::from_data([[1, 2, 3]], &device);
+            let gradients = model.forward(input, None).square().sum().backward();
+            let mut visitor = HasGradient(&gradients, 0);
+            model.visit(&mut visitor);
+            assert_eq!(visitor.1, count);
+        }
     }
 }

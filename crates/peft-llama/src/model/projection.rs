@@ -3,12 +3,12 @@
 use burn::nn::{Initializer, Linear, LinearConfig, LinearLayout};
 use burn::tensor::Device;
 
-use crate::LlamaConfig;
+use crate::DecoderConfig;
 
 /// A linear layer whose weight keeps the checkpoint's memory order `[d_output, d_input]` and is
 /// used through a transposed view, so that loading transposes nothing. Biases start at zero.
 pub(super) fn init(
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     d_input: usize,
     d_output: usize,
     bias: bool,
@@ -23,6 +23,6 @@ pub(super) fn init(
 }
 
 /// The distribution weights are drawn from before training.
-pub(super) fn normal(config: &LlamaConfig) -> Initializer {
+pub(super) fn normal(config: &DecoderConfig) -> Initializer {
     Initializer::Normal { mean: 0.0, std: config.initializer_range }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokenizers::Tokenizer as Inner;
 
-use crate::{Error, LlamaConfig};
+use crate::{DecoderConfig, Error};
 use special::SpecialTokens;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -27,7 +27,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] and [`Error::Key`]; [`Error::Tokenizer`] where
     /// `tokenizer.json` is broken, or adds tokens other than BOS and EOS to every text.
-    pub fn from_dir(dir: impl AsRef<Path>, config: &LlamaConfig) -> Result<Self, Error> {
+    pub fn from_dir(dir: impl AsRef<Path>, config: &DecoderConfig) -> Result<Self, Error> {
         let dir = dir.as_ref();
         let path = dir.join(TOKENIZER);
         let inner = read(&path)?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use crate::config::token_ids;
-use crate::{Error, LlamaConfig, json::Object};
+use crate::{DecoderConfig, Error, json::Object};
 
 /// Special tokens of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ pub(super) struct SpecialTokens {
 impl SpecialTokens {
     /// `tokenizer_config.json` names the tokens around a text; `generation_config.json`, and after
     /// it `config.json`, where generation stops. Each stands in where another is silent.
-    pub fn read(dir: &Path, config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<Self, Error> {
+    pub fn read(dir: &Path, config: &DecoderConfig, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let json = Object::read_or_empty(&dir.join("tokenizer_config.json"))?;
         let generation = Object::read_or_empty(&dir.join("generation_config.json"))?;
         let mut stop = token_ids(&generation, "eos_token_id")?;
@@ -80,7 +80,7 @@ mod tests {
     use tempfile::TempDir;
     use tokenizers::models::wordlevel::WordLevel;
 
-    fn read(files: &[(&str, Value)], config: &LlamaConfig) -> Result<SpecialTokens, Error> {
+    fn read(files: &[(&str, Value)], config: &DecoderConfig) -> Result<SpecialTokens, Error> {
         let dir = TempDir::new().unwrap();
         for (name, json) in files {
             std::fs::write(dir.path().join(name), json.to_string()).unwrap();

@@ -15,11 +15,12 @@ use serde_json::Value;
 
 use super::checkpoint::{self, CheckpointManifest};
 use super::config::TrainConfig;
+use super::finish::{Finished, PROBE_TOKENS, finish};
 use super::model::FineTune;
 use super::session::{MethodRate, Session, State, Window};
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
-use crate::report::{MetricsLog, RunStatus};
+use crate::report::MetricsLog;
 
 /// What a run is made of, beside the model.
 pub struct RunPlan<'a> {
@@ -53,20 +54,6 @@ pub struct Run {
     epochs_done: u64,
 }
 
-/// A finished run.
-pub struct Finished {
-    /// The trained model, merged, without autodiff.
-    pub model: CausalLm,
-    /// How it ended.
-    pub status: RunStatus,
-    /// Optimizer steps taken, those before a resume included.
-    pub steps: usize,
-    /// Wall time of this process's training.
-    pub seconds: f64,
-    /// Real training tokens seen by this process.
-    pub tokens: usize,
-}
-
 impl Run {
     /// Attaches the plan's method to `model`, which holds the original weights even where the run
     /// goes on from a checkpoint.
@@ -94,6 +81,8 @@ impl Run {
             optim = loaded;
             model = tuner.restore(model, &record)?;
         }
+        let probe = train_samples.first().map(|s| s.input_ids.iter().take(PROBE_TOKENS).copied());
+        let probe = probe.map(Iterator::collect).unwrap_or_default();
         let (steps, counts) = (tuner.steps(), tuner.counts());
         let (epoch, batches) = config.position(steps, samples);
         let loader = |samples| BatchLoader::new(samples, config.micro_batch_size, device.clone());
@@ -116,6 +105,7 @@ impl Run {
             interrupter: Interrupter::new(),
             tokens: 0,
             window: Window::default(),
+            probe,
             since_log: Instant::now(),
             error: None,
         });
@@ -183,19 +173,4 @@ impl Run {
 /// Where burn-train keeps its own metric logs.
 fn learner_dir(output_dir: &Path) -> PathBuf {
     output_dir.join("learner")
-}
-
-fn finish(model: CausalLm, session: &Session, start: Instant) -> Result<Finished, Error> {
-    let mut state = session.lock();
-    if let Some(error) = state.error.take() {
-        return Err(error);
-    }
-    let steps = state.tuner.steps();
-    let status = match steps >= state.total_steps {
-        true => RunStatus::Completed,
-        false => RunStatus::Interrupted,
-    };
-    let model = state.tuner.merge(model)?;
-    let seconds = start.elapsed().as_secs_f64();
-    Ok(Finished { model, status, steps, seconds, tokens: state.tokens })
 }

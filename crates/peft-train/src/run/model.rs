@@ -46,6 +46,7 @@ impl TrainStep for FineTune {
     type Output = BatchLoss;
 
     fn step(&self, batch: Batch) -> TrainOutput<BatchLoss> {
+        self.session.seed_device(&batch.input_ids.device());
         let sum = self.loss_sum(&batch);
         let reference = self.session.begin(&batch, sum.clone().detach().inner());
         let grads = sum.clone().div_scalar(reference).backward();

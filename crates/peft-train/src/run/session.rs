@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn::train::Interrupter;
 use peft_core::{Event, StepReport, Tuner};
 use peft_llama::CausalLm;
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub interrupter: Interrupter,
     pub tokens: usize,
     pub window: Window,
+    /// Tokens by which a merged model is compared with the trained one.
+    pub probe: Vec<u32>,
     pub since_log: Instant,
     pub error: Option<Error>,
 }
@@ -52,6 +54,9 @@ struct Line<'a> {
     loss: f32,
     learning_rate: f64,
     grad_norm: Option<f32>,
+    /// The method's regulariser, which `loss` does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    penalty: Option<f32>,
     tokens: usize,
     target_tokens: usize,
     seconds: f64,
@@ -67,6 +72,14 @@ impl Session {
     /// A poisoned lock means that a step panicked; the state before it is still the truth.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seeds the device's generator for the next batch, so that what a forward pass draws (dropout)
+    /// is a function of the run's seed and the batch's place in it.
+    pub fn seed_device(&self, device: &Device) {
+        let state = self.lock();
+        let place = (state.tuner.steps() as u64) << 16 | state.window.losses.len() as u64;
+        device.seed(state.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place);
     }
 
     /// Counts a batch into the present optimizer step. Returns what its summed loss is divided by
@@ -151,6 +164,7 @@ impl State {
             loss: sum / window.targets.max(1) as f32,
             learning_rate: report.learning_rate,
             grad_norm: report.grad_norm.clone().map(Error::scalar).transpose()?,
+            penalty: report.penalty.clone().map(Error::scalar).transpose()?,
             tokens: window.tokens,
             target_tokens: window.targets,
             seconds: self.since_log.elapsed().as_secs_f64(),

@@ -1,10 +1,12 @@
 //! Full fine-tuning: parameters are trained densely. The baseline.
 
 use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 
 use crate::method::{Attachments, Method};
 use crate::schedule::DenseSchedule;
-use crate::{Catalogue, Error, Params, Plan, Record, TargetModules};
+use crate::store::AdapterFile;
+use crate::{Catalogue, Error, Params, Plan, Record, TargetModules, Targeting};
 
 /// Trains parameters with the run's optimizer and attaches nothing.
 #[derive(Debug, Clone)]
@@ -24,15 +26,20 @@ impl Method for Full {
 
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         let trained = match &self.target_modules {
-            Some(modules) => modules.select(catalogue, None)?,
+            Some(modules) => Targeting::of(modules).select(catalogue, None)?,
             None => catalogue.params().iter().collect(),
         };
         let dense = trained.into_iter().map(|param| param.id).collect();
         Ok(Attachments { dense, ..Attachments::default() })
     }
 
-    fn observe(&mut self, _: usize, _: &Params, _: &mut GradientsParams) -> Result<(), Error> {
-        Ok(())
+    fn observe(
+        &mut self,
+        _: usize,
+        _: &Params,
+        _: &mut GradientsParams,
+    ) -> Result<Option<Tensor<1>>, Error> {
+        Ok(None)
     }
 
     fn update(&mut self, _: usize, _: &Params, _: &mut GradientsParams) -> Result<Plan, Error> {
@@ -43,8 +50,16 @@ impl Method for Full {
         self.learning_rate * self.schedule.multiplier(step)
     }
 
-    fn settle(&mut self, _: usize, _: &Params) -> Result<Plan, Error> {
+    fn settle(&self, _: usize, _: &Params) -> Result<Plan, Error> {
         Ok(Plan::default())
+    }
+
+    fn detach(&self, _: &Params) -> Result<Plan, Error> {
+        Ok(Plan::default())
+    }
+
+    fn export(&self, _: usize, _: &Params) -> Result<Option<AdapterFile>, Error> {
+        Ok(None)
     }
 
     fn record(&self, _: &Params) -> Result<Record, Error> {

@@ -4,7 +4,7 @@ use burn::config::Config;
 
 use crate::error::check;
 use crate::schedule::{DenseSchedule, LrScheduler, Slots, SubnetSchedule, UpdateType};
-use crate::{Error, Sensitivity, TargetModules};
+use crate::{Error, Sensitivity, TargetModules, Targeting};
 
 /// Settings of LoSiA, with the reference's defaults.
 #[derive(Config, Debug, PartialEq)]
@@ -14,6 +14,10 @@ pub struct LosiaConfig {
     /// Modules whose weights get a subnet.
     #[config(default = "TargetModules::all_linear()")]
     pub target_modules: TargetModules,
+    /// Modules left out of `target_modules`.
+    pub exclude_modules: Option<TargetModules>,
+    /// Layers taken, by the last number in a module's path; all, unless given.
+    pub layers_to_transform: Option<Vec<usize>>,
     /// Share of a weight's rows and of its columns that is trained, `p`, in (0, 1].
     #[config(default = 0.125)]
     pub rank_factor: f64,
@@ -74,6 +78,10 @@ pub struct LosiaConfig {
     /// dense gradient. `false` composes dense weights: same numbers, more time and memory.
     #[config(default = true)]
     pub pro: bool,
+    /// Keeps, on the host, the original entries of every block that is settled, so that the base
+    /// can be restored bit for bit. Doubles the memory of the settled blocks.
+    #[config(default = false)]
+    pub journal: bool,
     /// Seed of the first, random subnets.
     #[config(default = 0)]
     pub seed: u64,
@@ -113,6 +121,14 @@ impl LosiaConfig {
             check(unit(beta), key, beta, "a decay rate in [0, 1)")?;
         }
         check(self.eps.is_finite() && self.eps > 0.0, "eps", self.eps, "a positive number")
+    }
+
+    pub(super) fn targeting(&self) -> Targeting<'_> {
+        Targeting {
+            target_modules: &self.target_modules,
+            exclude_modules: self.exclude_modules.as_ref(),
+            layers_to_transform: self.layers_to_transform.as_deref(),
+        }
     }
 
     pub(super) fn slots(&self, count: usize) -> Slots {

@@ -3,12 +3,13 @@
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Int, Tensor};
 
-use super::adam::BlockAdam;
 use super::target::{LosiaTarget, Relocalization};
 use super::{LosiaConfig, SubnetDelta};
 use crate::adapter::Adapter;
 use crate::method::{Attachments, Event, Method};
+use crate::optimizer::{Adam, Epsilon};
 use crate::schedule::{Slots, SubnetSchedule};
+use crate::store::{AdapterFile, SettledBlocks};
 use crate::subnet::{SettledBlock, Subnet, gather, localize};
 use crate::{Catalogue, Error, Importance, Params, Plan, Record};
 
@@ -55,6 +56,27 @@ impl Losia {
         &self.settled
     }
 
+    /// Every block of the run after `step` steps, in order: those settled, and those in training as
+    /// they would be settled now. Applied to the original weights they give the merged ones bit for
+    /// bit.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if training diverged, [`Error::ParameterGone`] if `params` are those of
+    /// another model.
+    pub fn blocks(&self, step: usize, params: &Params) -> Result<Vec<SettledBlock>, Error> {
+        let mut blocks = self.settled.clone();
+        blocks.extend(self.open_blocks(step, params)?);
+        Ok(blocks)
+    }
+
+    fn open_blocks(&self, step: usize, params: &Params) -> Result<Vec<SettledBlock>, Error> {
+        let block = |target: &LosiaTarget| {
+            let delta = target.matrix(params, target.delta)?;
+            target.block(step.saturating_sub(1), params, delta, self.config.journal)
+        };
+        self.targets.iter().map(block).collect()
+    }
+
     /// Learning rate of the subnets in `slot` at `step`.
     pub fn slot_learning_rate(&self, step: usize, slot: usize) -> f64 {
         let restart = self.slots.latest_restart(step, slot);
@@ -97,7 +119,11 @@ impl Losia {
         grad: Tensor<2>,
     ) -> Result<Tensor<2>, Error> {
         let config = &self.config;
-        let adam = BlockAdam { beta1: config.beta1, beta2: config.beta2, eps: config.eps };
+        let adam = Adam {
+            beta1: config.beta1,
+            beta2: config.beta2,
+            eps: Epsilon::BeforeCorrection(config.eps),
+        };
         let lr = self.slot_learning_rate(step, self.targets[index].slot);
         let target = &mut self.targets[index];
         let restart = self.slots.latest_restart(step, target.slot);
@@ -129,7 +155,9 @@ impl Losia {
             plan.set(target.delta, delta); // no gradient reached the weight: nothing to go by
             return Ok(());
         };
-        self.settled.push(target.settle(step, params, delta, plan)?);
+        let block = target.block(step, params, delta, self.config.journal)?;
+        target.settle(&block, params, plan)?;
+        self.settled.push(block);
         target.moments = None;
         let score = importance.score();
         let found = localize(&score, target.size);
@@ -185,7 +213,7 @@ impl Method for Losia {
         step: usize,
         params: &Params,
         grads: &mut GradientsParams,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Tensor<1>>, Error> {
         for index in 0..self.targets.len() {
             let LosiaTarget { base, slot, .. } = self.targets[index];
             let Some(grad) = grads.remove::<2>(base) else { continue };
@@ -193,7 +221,7 @@ impl Method for Losia {
                 self.record_importance(step, index, grad, params)?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn update(
@@ -225,15 +253,34 @@ impl Method for Losia {
         (0..self.slots.count).map(|slot| self.slot_learning_rate(step, slot)).fold(0.0, f64::max)
     }
 
-    fn settle(&mut self, step: usize, params: &Params) -> Result<Plan, Error> {
-        let (mut plan, step) = (Plan::default(), step.saturating_sub(1));
-        let settle = |target: &LosiaTarget| {
-            let delta = target.matrix(params, target.delta)?;
-            target.settle(step, params, delta, &mut plan)
-        };
-        let blocks = self.targets.iter().map(settle).collect::<Result<Vec<_>, _>>()?;
-        self.settled.extend(blocks);
+    fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        for (target, block) in self.targets.iter().zip(self.open_blocks(step, params)?) {
+            target.settle(&block, params, &mut plan)?;
+        }
         Ok(plan)
+    }
+
+    fn detach(&self, params: &Params) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        for target in &self.targets {
+            target.clear(params, &mut plan)?;
+            let mut own = self.settled.iter().rev().filter(|block| block.path == target.path);
+            let undone =
+                own.try_fold(target.matrix(params, target.base)?, |w, block| block.undo(w));
+            plan.set(
+                target.base,
+                undone.ok_or_else(|| Error::Irreversible {
+                    path: target.path.clone(),
+                    reason: "blocks were settled into it without a journal",
+                })?,
+            );
+        }
+        Ok(plan)
+    }
+
+    fn export(&self, step: usize, params: &Params) -> Result<Option<AdapterFile>, Error> {
+        Ok(Some(AdapterFile::Losia(SettledBlocks(self.blocks(step, params)?))))
     }
 
     fn record(&self, params: &Params) -> Result<Record, Error> {

@@ -1,7 +1,6 @@
 //! LoSiA and LoSiA-Pro (Wang et al., EMNLP 2025): find the sub-block of each weight that matters,
 //! train only it, and move it periodically.
 
-mod adam;
 mod config;
 mod delta;
 mod method;

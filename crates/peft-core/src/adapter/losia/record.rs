@@ -3,9 +3,9 @@
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::adam::Moments;
 use super::method::Losia;
 use super::target::LosiaTarget;
+use crate::optimizer::Moments;
 use crate::subnet::{SettledBlock, Subnet};
 use crate::{Error, Importance, Params, Plan, Record};
 
@@ -32,6 +32,9 @@ impl Losia {
         }
         for (index, block) in self.settled.iter().enumerate() {
             record.tensors.insert(settled_entry(index), block.delta.clone());
+            if let Some(original) = &block.original {
+                record.tensors.insert(original_entry(index), original.clone());
+            }
         }
         let subnets = self.targets.iter().map(|t| (t.path.clone(), t.subnet.clone())).collect();
         let settled = self.settled.iter().map(|block| SettledMeta {
@@ -78,7 +81,8 @@ impl Losia {
             let shape = target.ok_or_else(|| bad(&entry, format!("`{path}` has no subnet")))?.shape;
             let subnet: Subnet = subnet.checked(shape).map_err(|e| bad(&entry, e))?;
             let delta = record.require(&entry, &subnet.size())?;
-            Ok(SettledBlock { path, step, subnet, delta })
+            let original = record.get(&original_entry(index), &subnet.size())?;
+            Ok(SettledBlock { path, step, subnet, delta, original })
         };
         meta.into_iter().enumerate().map(read).collect()
     }
@@ -138,6 +142,10 @@ impl LosiaTarget {
 
 fn settled_entry(index: usize) -> String {
     format!("settled.{index:06}")
+}
+
+fn original_entry(index: usize) -> String {
+    format!("{}.original", settled_entry(index))
 }
 
 fn bad(entry: &str, problem: impl ToString) -> Error {

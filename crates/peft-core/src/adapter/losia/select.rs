@@ -1,9 +1,7 @@
 //! Which weights get a subnet, in which slot, of which size, and the subnets they start with.
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
 use super::Losia;
+use crate::rng::path_rng;
 use crate::subnet::{Subnet, subnet_size};
 use crate::{Catalogue, Error, ParamInfo};
 
@@ -15,7 +13,7 @@ impl Losia {
     ) -> Result<Vec<(&'a ParamInfo, usize)>, Error> {
         let head = self.output_head(catalogue)?;
         let head_path = head.map(|head| head.path.as_str());
-        let layers = self.config.target_modules.select(catalogue, head_path)?;
+        let layers = self.config.targeting().select(catalogue, head_path)?;
         let localized_head = head.filter(|_| self.config.output_dim_factor > 0.0);
         let mut selected: Vec<_> = localized_head.map(|head| (head, 0)).into_iter().collect();
         let first_slot = selected.len();
@@ -102,18 +100,6 @@ fn layer_key(path: &str) -> &str {
         end += 1;
     }
     path
-}
-
-/// A generator of its own for each weight, so that a subnet does not depend on what else is
-/// targeted.
-fn path_rng(seed: u64, path: &str) -> ChaCha8Rng {
-    // FNV-1a
-    let stream = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream);
-    rng
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use burn::module::ParamId;
 use burn::tensor::{FloatDType, Int, Tensor};
 use serde::Serialize;
 
-use super::adam::Moments;
 use super::delta::{SubnetDelta, add_block};
+use crate::optimizer::Moments;
 use crate::subnet::{SettledBlock, Strategy, Subnet, gather};
 use crate::{Error, Importance, ParamInfo, Params, Plan};
 
@@ -68,7 +68,7 @@ impl LosiaTarget {
     }
 
     pub(super) fn matrix(&self, params: &Params, id: ParamId) -> Result<Tensor<2>, Error> {
-        params.matrix(id).ok_or_else(|| self.gone())
+        params.require(id, &self.path)
     }
 
     /// Base + Δ, f32.
@@ -84,27 +84,47 @@ impl LosiaTarget {
         Ok(gather(self.matrix(params, self.base)?, rows, cols).cast(FloatDType::F32))
     }
 
-    /// Plans the block into the base and one without effect in its place. What is added to the
-    /// base is the host's copy, so that a rebuild from the settled blocks gives the same bits.
-    pub(super) fn settle(
+    /// The block as it will be settled. It is the host's copy that is added to the base, so that a
+    /// rebuild from the settled blocks gives the same bits.
+    pub(super) fn block(
         &self,
         step: usize,
         params: &Params,
         delta: Tensor<2>,
-        plan: &mut Plan,
+        journal: bool,
     ) -> Result<SettledBlock, Error> {
-        plan.set(self.delta, delta.full_like(-0.0)); // −0 is the exact neutral element
-        let block = SettledBlock {
-            path: self.path.clone(),
-            step,
-            subnet: self.subnet.clone(),
-            delta: delta.into_data(),
-        };
-        if !block.delta.iter::<f32>().all(f32::is_finite) {
+        let delta = delta.into_data();
+        if !delta.iter::<f32>().all(f32::is_finite) {
             return Err(Error::NotFinite { path: self.path.clone(), step });
         }
+        let original = match journal {
+            true => {
+                let [rows, cols] = self.indices(params)?;
+                Some(gather(self.matrix(params, self.base)?, rows, cols).into_data())
+            }
+            false => None,
+        };
+        let (path, subnet) = (self.path.clone(), self.subnet.clone());
+        Ok(SettledBlock { path, step, subnet, delta, original })
+    }
+
+    /// Plans a settled block into the base, and one without effect in its place.
+    pub(super) fn settle(
+        &self,
+        block: &SettledBlock,
+        params: &Params,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        self.clear(params, plan)?;
         plan.set(self.base, block.apply(self.matrix(params, self.base)?));
-        Ok(block)
+        Ok(())
+    }
+
+    /// Plans a block without effect.
+    pub(super) fn clear(&self, params: &Params, plan: &mut Plan) -> Result<(), Error> {
+        let delta = self.matrix(params, self.delta)?;
+        plan.set(self.delta, delta.full_like(-0.0)); // −0 is the exact neutral element
+        Ok(())
     }
 
     /// Rows and columns of the subnet as they are on the device.

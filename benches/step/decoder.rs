@@ -1,19 +1,16 @@
 //! The LLaMA decoder. Its first norm trains whatever else does, so that every backward pass
 //! reaches the first layer's input.
 
-mod low_rank;
-
 use std::error::Error;
 
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_peft::llama::{CausalLm, Layer, LlamaConfig, cross_entropy_sum};
+use burn_peft::llama::{CausalLm, DecoderConfig, Layer, cross_entropy_sum};
 
 use crate::harness;
 use crate::methods::{self, Workload};
 use crate::report::Measured;
-use low_rank::LowRankDecoder;
 
 const BATCH: usize = 4;
 const SEQ: usize = 128;
@@ -37,7 +34,7 @@ impl Workload for CausalLm {
     }
 }
 
-fn frozen(config: &LlamaConfig, device: &Device) -> CausalLm {
+fn frozen(config: &DecoderConfig, device: &Device) -> CausalLm {
     let mut decoder = config.init(device).no_grad();
     let norm = &mut decoder.model.layers[0].input_layernorm.weight;
     *norm = norm.clone().set_require_grad(true);
@@ -60,17 +57,13 @@ fn linears(layer: &Layer) -> [&Linear; 7] {
 
 /// Measures everything on the decoder.
 pub fn measure(device: &Device) -> Result<Measured, Box<dyn Error>> {
-    let config = LlamaConfig::parse(CONFIG, "the bench's configuration")?;
+    let config = DecoderConfig::parse(CONFIG, "the bench's configuration")?;
     let slots = config.num_hidden_layers;
     let vocab = Distribution::Uniform(0.0, config.vocab_size as f64);
     let ids = Ids::random([BATCH, SEQ], vocab, device);
     let decoder = frozen(&config, device);
-    let low_rank = LowRankDecoder::new(decoder.clone(), &config, SEQ, device);
-    let apart = (low_rank.loss(&ids) - decoder.loss(&ids)).abs().into_scalar::<f32>();
-    assert!(apart < 0.1, "the updates start at zero, but the losses are {apart} apart");
     let make = || (config.init(device), ids.clone());
     let mut contestants = methods::tuned(make, slots, &[FIRST_NORM.into()])?;
-    contestants.insert(1, methods::low_rank(low_rank, ids.clone()));
     contestants.push(methods::importance(&linears(&decoder.model.layers[0])));
     let series = harness::measure(methods::floor(decoder, ids), contestants)?;
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);

@@ -1,0 +1,102 @@
+//! The low-rank product beside a frozen weight.
+
+use burn::module::{Module, Param};
+use burn::tensor::{FloatDType, Tensor};
+
+use crate::adapter::low_rank::{dropout, value_as};
+
+/// `ΔW = s · A · B`, and with DoRA a magnitude for each column of `W + ΔW`. The factors are f32
+/// whatever the weight's dtype. An adapter without rank has no effect.
+#[derive(Module, Debug)]
+pub struct LoraDelta {
+    /// Down-projection, `[d_input, r]`.
+    pub lora_a: Param<Tensor<2>>,
+    /// Up-projection, `[r, d_output]`.
+    pub lora_b: Param<Tensor<2>>,
+    /// Norms of the columns of the effective weight, `[1, d_output]` (DoRA).
+    pub magnitude: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    scaling: f64,
+    #[module(skip)]
+    dropout: f64,
+}
+
+impl LoraDelta {
+    pub(crate) fn new(
+        lora_a: Param<Tensor<2>>,
+        lora_b: Param<Tensor<2>>,
+        magnitude: Option<Param<Tensor<2>>>,
+        scaling: f64,
+        dropout: f64,
+    ) -> Self {
+        Self { lora_a, lora_b, magnitude, scaling, dropout }
+    }
+
+    /// The effective weight, from the stored one.
+    pub(crate) fn compose(&self, base: Tensor<2>) -> Tensor<2> {
+        if self.has_no_rank() {
+            return base;
+        }
+        let factors = [value_as(&self.lora_a, &base), value_as(&self.lora_b, &base)];
+        let magnitude = self.magnitude.as_ref().map(|magnitude| value_as(magnitude, &base));
+        effective(base, factors, magnitude, self.scaling)
+    }
+
+    /// `x · W'` for `x: [n, d_input]`, with the effective weight `W'` never built. Dropout acts on
+    /// the adapter's input alone.
+    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        let y = x.clone().matmul(weight.clone()); // [n, d_output]
+        if self.has_no_rank() {
+            return y;
+        }
+        let dropped = dropout(x, self.dropout);
+        let [a, b] = [value_as(&self.lora_a, &y), value_as(&self.lora_b, &y)];
+        let update = dropped.clone().matmul(a).matmul(b).mul_scalar(self.scaling); // [n, d_output]
+        let Some(magnitude) = &self.magnitude else { return y.add(update) };
+        let ratio = value_as(magnitude, &y).div(self.norm(weight.clone())); // [1, d_output]
+        match self.dropout {
+            0.0 => y.add(update).mul(ratio),
+            _ => {
+                let base = dropped.matmul(weight);
+                y.add(base.mul(ratio.clone().sub_scalar(1.0))).add(update.mul(ratio))
+            }
+        }
+    }
+
+    /// Column norms of `W + ΔW` without a gradient (the DoRA paper's cost reduction, and PEFT's
+    /// only mode), `[1, d_output]`.
+    fn norm(&self, weight: Tensor<2>) -> Tensor<2> {
+        let [a, b] = [&self.lora_a, &self.lora_b].map(|factor| factor.val().detach());
+        let dtype = FloatDType::from(weight.dtype());
+        let weight = weight.detach().cast(FloatDType::F32);
+        column_norms(weight.add(a.matmul(b).mul_scalar(self.scaling))).cast(dtype)
+    }
+
+    fn has_no_rank(&self) -> bool {
+        self.lora_a.dims()[1] == 0
+    }
+}
+
+/// `W + s·A·B`, its columns rescaled to `magnitude`. Norms carry no gradient.
+pub(super) fn effective(
+    base: Tensor<2>,
+    [a, b]: [Tensor<2>; 2],
+    magnitude: Option<Tensor<2>>,
+    scaling: f64,
+) -> Tensor<2> {
+    let weight = base.add(a.matmul(b).mul_scalar(scaling));
+    match magnitude {
+        None => weight,
+        Some(magnitude) => {
+            let norms = column_norms(weight.clone().detach());
+            weight.mul(magnitude.div(norms))
+        }
+    }
+}
+
+/// Euclidean norms of the columns, `[1, columns]`.
+pub(super) fn column_norms(weight: Tensor<2>) -> Tensor<2> {
+    let dtype = FloatDType::from(weight.dtype());
+    let weight = weight.cast(FloatDType::F32);
+    weight.clone().mul(weight).sum_dim(0).sqrt().cast(dtype)
+}

@@ -1,0 +1,101 @@
+//! Adapters that start from a file.
+
+use std::collections::BTreeMap;
+
+use burn::module::ParamId;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::store::{AdapterFiles, ModuleTensors, PeftType};
+use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules};
+
+/// What a file gives a method to start from.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Adapters by module path.
+    pub modules: BTreeMap<String, ModuleTensors>,
+    /// Triplets of AdaLoRA that survive, by module path.
+    pub rank_pattern: BTreeMap<String, Vec<bool>>,
+    /// Parameters stored whole, by path.
+    whole: BTreeMap<String, TensorData>,
+    /// Where those belong, and their values in Burn's orientation.
+    placed: Vec<(ParamId, Tensor<2>, usize)>,
+}
+
+impl Given {
+    pub fn new(adapter: &AdapterFiles) -> Self {
+        let rank_pattern = match &adapter.config.peft_type {
+            PeftType::AdaLora(fields) => fields.rank_pattern.clone().unwrap_or_default(),
+            PeftType::Lora(_) => BTreeMap::new(),
+        };
+        let (modules, whole) = (adapter.modules.clone(), adapter.other.clone());
+        Self { modules, rank_pattern, whole, placed: Vec::new() }
+    }
+
+    /// The modules the file has adapters for.
+    pub fn target_modules(&self) -> TargetModules {
+        TargetModules::Names(self.modules.keys().cloned().collect())
+    }
+
+    /// Refuses a model that lacks a module or a parameter of the file.
+    pub fn place(&mut self, catalogue: &Catalogue) -> Result<(), Error> {
+        let linear = |path: &str| {
+            let mut linears = catalogue.params().iter().filter(|p| p.is_linear_weight());
+            linears.any(|p| p.module_path() == path)
+        };
+        if let Some(lost) = self.modules.keys().find(|path| !linear(path)) {
+            return Err(no_match("adapter", lost, catalogue));
+        }
+        for (path, data) in &self.whole {
+            let param = catalogue.params().iter().find(|p| p.path == *path);
+            let param = param.ok_or_else(|| no_match("modules_to_save", path, catalogue))?;
+            self.placed.push((param.id, oriented(data, param)?, param.shape.len()));
+        }
+        Ok(())
+    }
+
+    /// Plans the parameters stored whole.
+    pub fn plan(&self, plan: &mut Plan) {
+        for (id, value, rank) in &self.placed {
+            match rank {
+                1 => plan.set(*id, value.clone().squeeze_dim::<1>(0)),
+                _ => plan.set(*id, value.clone()),
+            }
+        }
+    }
+}
+
+/// A stored parameter as the model has it: `[1, n]` for a vector.
+fn oriented(data: &TensorData, param: &ParamInfo) -> Result<Tensor<2>, Error> {
+    let stored: Vec<usize> = match param.is_linear_weight() {
+        true => param.shape.iter().rev().copied().collect(),
+        false => param.shape.clone(),
+    };
+    let found = data.shape().as_slice();
+    if found != stored || stored.is_empty() || stored.len() > 2 {
+        let problem = format!("has shape {found:?}, expected {stored:?}");
+        return Err(Error::Record { entry: param.path.clone(), problem });
+    }
+    let device = param.device.clone().inner();
+    if let [n] = stored[..] {
+        return Ok(Tensor::<1>::from_data(data.clone(), &device).reshape([1, n]));
+    }
+    let tensor = Tensor::<2>::from_data(data.clone(), &device);
+    Ok(match param.is_linear_weight() {
+        true => tensor.transpose(),
+        false => tensor,
+    })
+}
+
+/// A factor in PEFT's orientation as Burn's matrix, f32: `[a, b]` becomes `[b, a]`.
+pub fn transposed(data: &TensorData, device: &Device) -> TensorData {
+    let device = device.clone().inner();
+    Tensor::<2>::from_data(data.clone(), (&device, DType::F32)).transpose().into_data()
+}
+
+fn no_match(key: &'static str, path: &str, catalogue: &Catalogue) -> Error {
+    Error::NoMatch {
+        key,
+        pattern: format!("{path:?}"),
+        available: catalogue.params().iter().map(|param| param.path.clone()).collect(),
+    }
+}

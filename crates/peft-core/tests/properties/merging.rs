@@ -1,0 +1,93 @@
+//! Merging, and taking adapters off again.
+
+use burn::module::Module;
+use peft_core::{Error, Params, Plan};
+
+use crate::common::{Mlp, bits, device, max_difference, values};
+use crate::methods::{adapting, all};
+use crate::{Run, output};
+
+#[test]
+fn merged_and_unmerged_agree_and_merging_twice_is_refused() {
+    for candidate in all() {
+        let run = Run::trained(&candidate, &device());
+        let merged = run.tuner.merge(run.model.clone()).expect("merges");
+        let difference = max_difference(&run.output(), &output(&merged, &run.batches[0]));
+        assert!(difference < 1e-5, "{}: {difference}", candidate.name);
+        if candidate.adapts {
+            let again = run.tuner.merge(merged).unwrap_err();
+            assert!(matches!(again, Error::ParameterGone { .. }), "{}: {again}", candidate.name);
+        }
+    }
+}
+
+#[test]
+fn merging_changes_neither_the_model_given_nor_the_training_after_it() {
+    let device = device();
+    for candidate in all() {
+        let (mut looked_at, mut plain) =
+            (Run::new(&candidate, &device), Run::new(&candidate, &device));
+        plain.train(crate::STEPS);
+        looked_at.train(crate::STEPS - 3);
+        let before = bits(&looked_at.output());
+        match looked_at.tuner.merge(looked_at.model.clone()) {
+            Ok(_) => {}
+            Err(error) => panic!("{}: {error}", candidate.name),
+        }
+        assert_eq!(bits(&looked_at.output()), before, "{}", candidate.name);
+        looked_at.train(3);
+        assert_eq!(bits(&looked_at.output()), bits(&plain.output()), "{}", candidate.name);
+    }
+}
+
+#[test]
+fn detaching_restores_the_original_bit_for_bit_or_says_why_not() {
+    let device = device();
+    let original = values(&Mlp::new(&device, true));
+    for candidate in all() {
+        let run = Run::trained(&candidate, &device);
+        let detached = run.tuner.detach(run.model);
+        if !candidate.reversible {
+            let error = detached.unwrap_err();
+            assert!(matches!(error, Error::Irreversible { .. }), "{}: {error}", candidate.name);
+            continue;
+        }
+        for ((path, want), (_, got)) in original.iter().zip(&values(&detached.unwrap())) {
+            assert_eq!(bits(got), bits(want), "{}: {path}", candidate.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_never_reaches_the_base() {
+    for candidate in adapting() {
+        let mut run = Run::trained(&candidate, &device());
+        run.model = poisoned(run.model);
+        let error = run.tuner.merge(run.model).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{}: {error}", candidate.name);
+    }
+}
+
+/// The model with an adapter's values replaced by NaN.
+fn poisoned(model: Mlp) -> Mlp {
+    let mut plan = Plan::default();
+    for (id, path) in crate::identity::ids(&model) {
+        if path.starts_with("blocks.0.weight.peft") {
+            let value = Params::of(&model).matrix(id).expect("a matrix");
+            plan.set(id, value.full_like(f32::NAN));
+        }
+    }
+    plan.apply(model).expect("applies").0
+}
+
+#[test]
+fn an_adalora_that_was_never_allocated_is_refused() {
+    let candidate = adapting().find(|c| c.name == "adalora").expect("listed");
+    let mut run = Run::new(&candidate, &device());
+    run.train(12);
+    let error = run.tuner.merge(run.model.clone()).unwrap_err();
+    assert_eq!(error, Error::NotAllocated { steps: 12, last_cut: 13 });
+    run.train(2);
+    run.tuner.merge(run.model.clone()).expect("allocated at the end of step 13");
+    assert_eq!(run.model.num_params(), run.model.clone().num_params());
+}

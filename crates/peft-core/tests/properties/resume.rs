@@ -1,0 +1,56 @@
+//! Records.
+
+use crate::common::{bits, device, values};
+use crate::methods::{adapting, all};
+use crate::{Run, STEPS, tracked};
+
+#[test]
+fn a_record_resumes_bit_for_bit_at_any_step() {
+    let device = device();
+    for candidate in all().into_iter().filter(|candidate| candidate.adapts) {
+        let mut whole = Run::new(&candidate, &device);
+        whole.train(STEPS);
+        let whole = values(&whole.model);
+        for stop in [1, 3, 5, 7, 13, 14, 16, STEPS] {
+            let mut first = Run::new(&candidate, &device);
+            first.train(stop);
+            let mut second = Run::new(&candidate, &device);
+            let record = first.record();
+            second.model = second.tuner.restore(second.model, &record).expect("restores");
+            assert_eq!(
+                tracked(&first.model),
+                tracked(&second.model),
+                "{} at {stop}",
+                candidate.name
+            );
+            second.train(STEPS - stop);
+            for ((path, want), (_, got)) in whole.iter().zip(&values(&second.model)) {
+                assert_eq!(got.shape(), want.shape(), "{}: {path} at {stop}", candidate.name);
+                assert_eq!(bits(got), bits(want), "{}: {path} at {stop}", candidate.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let device = device();
+    for candidate in all() {
+        let [a, b] = [0, 1].map(|_| values(&Run::trained(&candidate, &device).model));
+        for ((path, a), (_, b)) in a.iter().zip(&b) {
+            assert_eq!(bits(a), bits(b), "{}: {path}", candidate.name);
+        }
+    }
+}
+
+#[test]
+fn a_record_that_lacks_an_adapter_is_refused_by_name() {
+    for candidate in adapting() {
+        let run = Run::trained(&candidate, &device());
+        let mut record = run.record();
+        record.tensors.retain(|name, _| !name.starts_with("blocks.1.weight"));
+        let mut fresh = Run::new(&candidate, &device());
+        let error = fresh.tuner.restore(fresh.model, &record).unwrap_err().to_string();
+        assert!(error.starts_with("record entry `blocks.1.weight"), "{}: {error}", candidate.name);
+    }
+}
