@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let total_steps = config.total_steps(samples.len());
     let adalora = AdaLoraConfig::new(total_steps)
+        .with_output_head(Some(model.output_head_name().into()))
         .with_init_r(8)
         .with_target_r(4)
         .with_tinit(total_steps / 10)
@@ -75,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("exact match {:.1} % -> {:.1} %", percent(before.accuracy), percent(after.accuracy));
     let ranks = RankHistory::read(out)?.ok_or("no rank was ever pruned")?;
     for (weight, rank) in &ranks.last {
-        println!("{rank:>3}  {}{weight}", "#".repeat(*rank));
+        println!("{rank:>3}  {:<8}  {weight}", "#".repeat(*rank));
     }
     println!("drawn in {}", ranks.draw(out)?.display());
     let adapter = out.join("adapter");

@@ -29,9 +29,14 @@ impl TargetModules {
         Self::Pattern("all-linear".into())
     }
 
+    /// Whether this is every `Linear` except the output head.
+    pub fn is_all_linear(&self) -> bool {
+        *self == Self::all_linear()
+    }
+
     fn matcher(&self, key: &'static str) -> Result<Matcher<'_>, Error> {
         Ok(match self {
-            Self::Pattern(all) if all == "all-linear" => Matcher::All,
+            Self::Pattern(_) if self.is_all_linear() => Matcher::All,
             Self::Pattern(pattern) => Matcher::Regex(whole(key, pattern)?),
             Self::Names(names) => Matcher::Names(names),
         })

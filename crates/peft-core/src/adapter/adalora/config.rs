@@ -43,6 +43,8 @@ pub struct AdaLoraConfig {
     pub exclude_modules: Option<TargetModules>,
     /// Layers taken, by the last number in a module's path; all, unless given.
     pub layers_to_transform: Option<Vec<usize>>,
+    /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
+    pub output_head: Option<String>,
     /// Rank of every weight at the start.
     #[config(default = 12)]
     pub init_r: usize,

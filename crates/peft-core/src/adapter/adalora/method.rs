@@ -175,7 +175,9 @@ impl Method for AdaLora {
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         self.given.place(catalogue)?;
         let mut attachments = Attachments::default();
-        for param in self.config.targeting().select(catalogue, None)? {
+        let all = self.config.target_modules.is_all_linear();
+        let head = self.config.output_head.as_deref().filter(|_| all);
+        for param in self.config.targeting().select(catalogue, head)? {
             let (target, delta) = self.target(param)?;
             attachments.adapters.push((param.id, Adapter::AdaLora(delta)));
             self.targets.push(target);

@@ -34,6 +34,8 @@ pub struct LoraConfig {
     pub exclude_modules: Option<TargetModules>,
     /// Layers taken, by the last number in a module's path; all, unless given.
     pub layers_to_transform: Option<Vec<usize>>,
+    /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
+    pub output_head: Option<String>,
     /// Rank of the product.
     #[config(default = 8)]
     pub r: usize,
