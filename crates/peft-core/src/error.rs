@@ -76,6 +76,14 @@ pub enum Error {
         /// The step, counted from 0, at whose end the final ranks are decided.
         last_cut: usize,
     },
+    /// No adapter of that name was loaded.
+    #[error("no adapter `{name}`")]
+    NoAdapter {
+        /// Name asked for.
+        name: String,
+        /// Names there are.
+        available: Vec<String>,
+    },
     /// The weights from before training are gone.
     #[error("the original weight `{path}` cannot be restored: {reason}")]
     Irreversible {
@@ -169,6 +177,7 @@ impl Error {
                  before this step are intact"
                     .into()
             }
+            Error::NoAdapter { available, .. } => format!("there are: {}", available.join(", ")),
             Error::Irreversible { .. } => {
                 "keep a clone of the model from before, which shares memory, or load it again"
                     .into()

@@ -29,6 +29,7 @@
 //! and dense gradients.
 
 pub mod adapter;
+mod adapters;
 mod catalogue;
 mod dense;
 mod device;
@@ -50,6 +51,7 @@ pub mod target;
 mod testing;
 mod tuner;
 
+pub use adapters::Adapters;
 pub use catalogue::{Catalogue, ParamInfo};
 pub use device::device_by_name;
 pub use error::Error;

@@ -147,7 +147,7 @@ pub struct Attachments {
 #[non_exhaustive]
 pub enum Event {
     /// A subnet moved (LoSiA).
-    Relocalization(Relocalization),
+    Relocalization(Box<Relocalization>),
     /// The rank budget was distributed anew (AdaLoRA).
     Allocation(Allocation),
 }
@@ -156,7 +156,7 @@ impl Event {
     /// The move of a subnet, if it is one.
     pub fn into_relocalization(self) -> Option<Relocalization> {
         match self {
-            Self::Relocalization(moved) => Some(moved),
+            Self::Relocalization(moved) => Some(*moved),
             Self::Allocation(_) => None,
         }
     }

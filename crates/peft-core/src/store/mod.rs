@@ -17,6 +17,7 @@
 //! ```
 
 mod blocks;
+mod combine;
 mod config;
 mod fields;
 mod files;
@@ -46,7 +47,7 @@ const PICKLED: &str = "adapter_model.bin";
 #[derive(Debug, Clone, PartialEq)]
 pub enum AdapterFile {
     /// In PEFT's format.
-    Peft(AdapterFiles),
+    Peft(Box<AdapterFiles>),
     /// LoSiA's settled blocks.
     Losia(SettledBlocks),
 }

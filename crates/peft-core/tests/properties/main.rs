@@ -8,6 +8,7 @@ mod merging;
 mod methods;
 mod precision;
 mod resume;
+mod switching;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;

@@ -267,7 +267,7 @@ impl Method for AdaLora {
     }
 
     fn export(&self, _: usize, params: &Params) -> Result<Option<AdapterFile>, Error> {
-        Ok(Some(AdapterFile::Peft(self.to_adapter(params)?)))
+        Ok(Some(AdapterFile::Peft(Box::new(self.to_adapter(params)?))))
     }
 
     fn record(&self, params: &Params) -> Result<Record, Error> {

@@ -10,6 +10,9 @@ use crate::store::{
 };
 use crate::{Error, ParamInfo, Params, TargetModules};
 
+/// Values of A, E and B, and which of the first triplets they are.
+type Factors = ([TensorData; 3], Vec<bool>);
+
 impl AdaLora {
     /// Goes on from an adapter in PEFT's format. What it computes and where it belongs are the
     /// file's; how it is trained, if it is, is `config`'s. Ranks that were allocated stay.
@@ -44,10 +47,7 @@ impl AdaLora {
 
     /// Values of A, E and B that a file gives, if it does, in Burn's orientation, and which of the
     /// first triplets they are.
-    pub(super) fn given(
-        &self,
-        param: &ParamInfo,
-    ) -> Result<Option<([TensorData; 3], Vec<bool>)>, Error> {
+    pub(super) fn given(&self, param: &ParamInfo) -> Result<Option<Factors>, Error> {
         let Some(tensors) = self.given.modules.get(param.module_path()) else { return Ok(None) };
         let ModuleTensors::AdaLora { a, b, e } = tensors else { return Ok(None) };
         let rank = e.shape()[0];

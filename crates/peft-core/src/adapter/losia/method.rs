@@ -167,7 +167,7 @@ impl Losia {
         let [rows, cols] = target.subnet.to_tensors(&score.device());
         plan.set_int(target.rows, rows.clone());
         plan.set_int(target.cols, cols.clone());
-        plan.report(Event::Relocalization(Relocalization {
+        plan.report(Event::Relocalization(Box::new(Relocalization {
             path: target.path.clone(),
             strategy: found.as_ref().map(|found| found.strategy),
             score_share: found.as_ref().map_or(f64::NAN, |f| f.score_sum / f.score_total),
@@ -175,7 +175,7 @@ impl Losia {
             subnet: target.subnet.clone(),
             score,
             score_sum: found.as_ref().map_or(f64::NAN, |found| found.score_sum),
-        }));
+        })));
         Ok(())
     }
 }

@@ -1,0 +1,68 @@
+//! Several adapters on one base.
+
+use burn::tensor::Tensor;
+use peft_core::store::{AdapterFile, AdapterFiles};
+use peft_core::{Adapters, Error};
+
+use crate::common::{Mlp, bits, device, max_difference, values};
+use crate::methods::adapting;
+use crate::{Run, STEPS, output};
+
+/// A trained adapter of a candidate.
+fn trained(name: &str, steps: usize) -> (Run, AdapterFiles) {
+    let candidate = adapting().find(|candidate| candidate.name == name).expect("listed");
+    let mut run = Run::new(&candidate, &device());
+    run.train(steps);
+    match run.tuner.export(&run.model).unwrap() {
+        Some(AdapterFile::Peft(files)) => (run, *files),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn adapters_share_a_base_and_leave_it_alone() {
+    let plain = Mlp::new(&device().inner(), true);
+    let mut adapters = Adapters::new(plain.clone());
+    let names = ["lora", "dora", "pissa", "adalora"];
+    let runs = names.map(|name| {
+        let (run, files) = trained(name, STEPS);
+        adapters.load(name, files).unwrap();
+        run
+    });
+    assert_eq!(adapters.names().count(), 4);
+    let batch = &runs[0].batches[0];
+    for (name, run) in names.into_iter().zip(&runs) {
+        for model in [adapters.get(name).unwrap(), &adapters.merged(name).unwrap()] {
+            let difference = max_difference(&output(model, batch), &run.output());
+            assert!(difference < 1e-5, "{name}: {difference}");
+        }
+    }
+    for ((path, want), (_, got)) in values(&plain).iter().zip(&values(adapters.base())) {
+        assert_eq!(bits(want), bits(got), "{path}");
+    }
+    let error = adapters.get("qlora").unwrap_err();
+    assert!(matches!(error, Error::NoAdapter { .. }));
+    assert_eq!(error.hint().unwrap(), "there are: adalora, dora, lora, pissa");
+}
+
+#[test]
+fn a_combination_is_the_weighted_sum_of_what_adapters_change() {
+    let base = Mlp::new(&device().inner(), true);
+    let mut adapters = Adapters::new(base);
+    adapters.load("a", trained("lora", 6).1).unwrap();
+    adapters.load("b", trained("rslora+", STEPS).1).unwrap();
+    adapters.combine("sum", &[("a", 0.75), ("b", -0.5)]).unwrap();
+    let weight = |model: &Mlp| model.blocks[1].weight.val();
+    let merged = |name: &str| weight(&adapters.merged(name).unwrap());
+    let base = weight(adapters.base());
+    let change = |name: &str| -> Tensor<2> { merged(name).sub(base.clone()) };
+    let want = change("a").mul_scalar(0.75).sub(change("b").mul_scalar(0.5));
+    assert!(want.clone().abs().max().into_scalar::<f32>() > 1e-2, "they change something");
+    let difference = max_difference(&change("sum").into_data(), &want.into_data());
+    assert!(difference < 1e-5, "{difference}");
+    for (unfit, weight) in [("dora", 1.0), ("adalora", 1.0), ("lora", f64::NAN)] {
+        adapters.load(unfit, trained(unfit, STEPS).1).unwrap();
+        let error = adapters.combine("sum", &[("a", 1.0), (unfit, weight)]).unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }), "{unfit}: {error}");
+    }
+}
