@@ -60,6 +60,10 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
     let (run, config, settings) = prepare(args, model, &tokenizer, &train, &held_back)?;
     let counts = run.counts();
     println!("method  {:?}: {}", args.method, describe(counts));
+    let adapted = run.adapted();
+    if !adapted.is_empty() {
+        println!("adapts  {}", by_module(&adapted));
+    }
     let finished = run.launch(renderer(args, &config, train.len()))?;
     println!("trained {} steps in {:.1} s", finished.steps, finished.seconds);
     let after = measure_all("after", &finished.model)?;
@@ -115,6 +119,20 @@ fn prepare(
 fn describe(counts: ParamCounts) -> String {
     let share = 100.0 * counts.trainable as f64 / counts.total as f64;
     format!("{} of {} parameters trained at a time ({share:.2} %)", counts.trainable, counts.total)
+}
+
+/// How many weights of which modules.
+fn by_module(paths: &[String]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for path in paths {
+        let module = path.trim_end_matches(".weight").rsplit('.').next().unwrap_or(path);
+        match counts.iter_mut().find(|(name, _)| *name == module) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((module, 1)),
+        }
+    }
+    let counts = counts.into_iter().map(|(name, count)| format!("{count} {name}"));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn measure(

@@ -6,7 +6,7 @@ use std::process::{Command as Process, Stdio};
 use clap::Parser;
 
 use crate::conform::{self, CaseError, Outcome};
-use crate::results;
+use crate::{interop, results};
 
 const CI_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/run");
 
@@ -23,6 +23,14 @@ pub enum Command {
         /// Device to run on: auto, flex, ndarray, wgpu, cuda or cuda:N.
         #[arg(long, default_value = "auto")]
         device: String,
+    },
+    /// Exchanges adapters and merged models with Python's PEFT and transformers, both ways, and
+    /// compares logits. Prints a line per adapter or model; exits 1 if any fails.
+    Interop {
+        /// Python interpreter that has the packages. Without it, they are installed into
+        /// target/interop-venv, from xtask/src/interop/requirements.txt.
+        #[arg(long)]
+        python: Option<PathBuf>,
     },
     /// Runs the test suite.
     Test {
@@ -51,6 +59,7 @@ impl Command {
     pub fn run(self) -> Result<bool, CaseError> {
         match self {
             Self::Conform { dirs, device } => conform(&dirs, &device),
+            Self::Interop { python } => interop::run(python),
             Self::Test { device } => test(&device),
             Self::Results { seeds, out } => results::run(seeds, &out),
             Self::Docs => {

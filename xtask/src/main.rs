@@ -1,7 +1,8 @@
-//! Development tasks: `cargo xtask conform | test | results | docs | ci`.
+//! Development tasks: `cargo xtask conform | interop | test | results | docs | ci`.
 
 mod commands;
 mod conform;
+mod interop;
 mod results;
 
 use std::process::ExitCode;

@@ -8,8 +8,16 @@ use serde_json::Value;
 use crate::conform::CaseError;
 
 /// Methods, and the learning rate each does best with.
-const METHODS: [(&str, &str); 4] =
-    [("losia-pro", "3e-3"), ("fixed-subnets", "3e-3"), ("full", "5e-4"), ("full-all", "5e-4")];
+const METHODS: [(&str, &str); 8] = [
+    ("losia-pro", "3e-3"),
+    ("fixed-subnets", "3e-3"),
+    ("lora", "3e-3"),
+    ("dora", "3e-3"),
+    ("pissa", "1e-3"),
+    ("adalora", "5e-3"),
+    ("full", "5e-4"),
+    ("full-all", "5e-4"),
+];
 
 /// Trains every method with every seed and prints a table: exact match on held-back items, and on
 /// tasks the model knew before.

@@ -54,7 +54,8 @@ fn read(case: &Case) -> Result<AdapterFiles, CaseError> {
     Ok(AdapterFiles::read(dir.path())?)
 }
 
-fn method(adapter: &AdapterFiles) -> Result<Box<dyn Method>, CaseError> {
+/// The method that goes on from an adapter.
+pub fn method(adapter: &AdapterFiles) -> Result<Box<dyn Method>, CaseError> {
     Ok(match adapter.config.peft_type {
         PeftType::Lora(_) => Box::new(Lora::from_adapter(adapter, LoraConfig::new(1))?),
         PeftType::AdaLora(_) => Box::new(AdaLora::from_adapter(adapter, AdaLoraConfig::new(2))?),

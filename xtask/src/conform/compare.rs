@@ -16,6 +16,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// One that could not be made.
+    pub fn failed(error: CaseError) -> Self {
+        Self { problems: vec![error.to_string()], ..Self::default() }
+    }
+
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
     }
@@ -28,12 +33,7 @@ impl Comparison {
         what: &str,
         error: f64,
     ) -> Result<(), CaseError> {
-        let tolerance = case.tolerance(quantity)?;
-        let largest = self.errors.entry(quantity.into()).or_insert(0.0);
-        *largest = largest.max(error);
-        if error.is_nan() || error > tolerance {
-            self.problems.push(format!("{what}: {quantity} off by {error:.2e} > {tolerance:.0e}"));
-        }
+        self.within(quantity, what, error, case.tolerance(quantity)?);
         Ok(())
     }
 
@@ -47,18 +47,37 @@ impl Comparison {
         got: &TensorData,
         want: &TensorData,
     ) -> Result<(), CaseError> {
+        self.close(quantity, what, (got, want), case.tolerance(quantity)?);
+        Ok(())
+    }
+
+    /// Like [`tensor`](Self::tensor), with a tolerance that no case records.
+    pub fn close(
+        &mut self,
+        quantity: &str,
+        what: &str,
+        (got, want): (&TensorData, &TensorData),
+        tolerance: f64,
+    ) {
         if got.shape() != want.shape() {
             let (got, want) = (got.shape(), want.shape());
             self.problem(format!("{what}: shape {got:?}, expected {want:?}"));
-            return Ok(());
+            return;
         }
-        let pairs = || got.iter::<f32>().zip(want.iter::<f32>());
-        let error = pairs().map(|(a, b)| f64::from((a - b).abs())).fold(0.0, nan_max);
+        let largest = |value: f64, wanted: f32| value.max(f64::from(wanted.abs()));
         let scale = match quantity.ends_with("_rel") {
-            true => pairs().map(|(_, b)| f64::from(b.abs())).fold(f64::MIN_POSITIVE, f64::max),
+            true => want.iter::<f32>().fold(f64::MIN_POSITIVE, largest),
             false => 1.0,
         };
-        self.error(case, quantity, what, error / scale)
+        self.within(quantity, what, largest_difference(got, want) / scale, tolerance);
+    }
+
+    fn within(&mut self, quantity: &str, what: &str, error: f64, tolerance: f64) {
+        let largest = self.errors.entry(quantity.into()).or_insert(0.0);
+        *largest = largest.max(error);
+        if error.is_nan() || error > tolerance {
+            self.problems.push(format!("{what}: {quantity} off by {error:.2e} > {tolerance:.0e}"));
+        }
     }
 
     /// Something that must be equal and is not.
@@ -76,6 +95,12 @@ impl Comparison {
     pub fn note(&mut self, note: String) {
         self.note = Some(note);
     }
+}
+
+/// The largest difference of two elements, NaN if there is one.
+pub fn largest_difference(got: &TensorData, want: &TensorData) -> f64 {
+    let pairs = got.iter::<f32>().zip(want.iter::<f32>());
+    pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, nan_max)
 }
 
 /// Unlike `f64::max`, keeps a NaN.

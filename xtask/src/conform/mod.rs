@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
+pub use adapter::method;
 pub use case::Case;
-use compare::Comparison;
+pub use compare::{Comparison, largest_difference};
+pub use tensors::Tensors;
 
 /// What came of a case.
 #[derive(Debug)]

@@ -173,3 +173,79 @@ fn damaged(path: &Path, problem: impl ToString) -> Error {
         hint: "the file is damaged, or was not written by LoSiA: write it again",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::testing::{bits, device};
+
+    fn block(step: usize, delta: f32) -> SettledBlock {
+        let subnet = Subnet::new(vec![0, 2], vec![1], [3, 2]).unwrap();
+        let delta = TensorData::from([[delta], [2.0 * delta]]);
+        SettledBlock { path: "weight".into(), step, subnet, delta, original: None }
+    }
+
+    fn written(blocks: &SettledBlocks) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        blocks.write(dir.path()).unwrap();
+        dir
+    }
+
+    #[test]
+    fn blocks_come_back_and_apply_in_order() {
+        let blocks = SettledBlocks(vec![block(3, 0.25), block(9, 1e-3)]);
+        let read = SettledBlocks::read(written(&blocks)).unwrap();
+        assert_eq!(read, blocks);
+        let layer = LinearConfig::new(3, 2).with_bias(false).init(&device());
+        let applied = read.apply(layer.clone()).unwrap().weight.val();
+        let want = blocks.0.iter().fold(layer.weight.val(), |w: Tensor<2>, b| b.apply(w));
+        assert_eq!(bits(&applied.into_data()), bits(&want.into_data()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_its_name() {
+        type Damage = fn(&mut Vec<u8>);
+        let cases: [(&str, Damage); 3] = [
+            ("losia_blocks.safetensors: ", |bytes| bytes.truncate(bytes.len() / 2)),
+            ("losia_blocks.safetensors: ", |bytes| bytes.clear()),
+            ("its format is", |bytes| {
+                let at = bytes.windows(5).position(|w| w == b"losia").unwrap();
+                bytes[at..at + 5].copy_from_slice(b"other");
+            }),
+        ];
+        for (message, damage) in cases {
+            let dir = written(&SettledBlocks(vec![block(0, 1.0)]));
+            let path = dir.path().join(FILE);
+            let mut bytes = std::fs::read(&path).unwrap();
+            damage(&mut bytes);
+            std::fs::write(&path, bytes).unwrap();
+            let error = SettledBlocks::read(dir.path()).unwrap_err();
+            assert!(error.to_string().contains(message), "{message}: {error}");
+            assert!(error.hint().is_some());
+        }
+        let error = SettledBlocks::read(tempfile::tempdir().unwrap()).unwrap_err();
+        assert!(error.to_string().contains(FILE), "{error}");
+    }
+
+    #[test]
+    fn indices_out_of_order_or_range_and_unknown_weights_are_refused() {
+        let dir = written(&SettledBlocks(vec![block(0, 1.0)]));
+        let path = dir.path().join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(16).position(|w| w == [0_i64, 2].map(i64::to_le_bytes).concat());
+        bytes[at.unwrap() + 8] = 0; // rows 0, 0
+        std::fs::write(&path, bytes).unwrap();
+        let error = SettledBlocks::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("not strictly increasing: 0 before 0"), "{error}");
+
+        let layer = |rows| LinearConfig::new(rows, 2).with_bias(false).init(&device());
+        let blocks = SettledBlocks(vec![block(0, 1.0)]);
+        assert!(matches!(blocks.apply(layer(2)).unwrap_err(), Error::Subnet { .. }));
+        let lost = SettledBlock { path: "lost.weight".into(), ..block(0, 1.0) };
+        let error = SettledBlocks(vec![lost]).apply(layer(3)).unwrap_err();
+        assert!(matches!(error, Error::NoMatch { key: "losia_blocks", .. }), "{error}");
+    }
+}

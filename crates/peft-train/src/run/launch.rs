@@ -117,6 +117,11 @@ impl Run {
         self.counts
     }
 
+    /// Paths of the adapted weights, in the order of the model.
+    pub fn adapted(&self) -> Vec<String> {
+        self.session.lock().tuner.adapted().to_vec()
+    }
+
     /// A handle that stops the run after the present step.
     pub fn interrupter(&self) -> Interrupter {
         self.session.lock().interrupter.clone()

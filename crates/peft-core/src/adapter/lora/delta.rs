@@ -69,7 +69,13 @@ impl LoraDelta {
         let [a, b] = [&self.lora_a, &self.lora_b].map(|factor| factor.val().detach());
         let dtype = FloatDType::from(weight.dtype());
         let weight = weight.detach().cast(FloatDType::F32);
-        column_norms(weight.add(a.matmul(b).mul_scalar(self.scaling))).cast(dtype)
+        // ‖w + s·A·b‖² = ‖w‖² + 2s·(Aᵀw)·b + s²·(AᵀA·b)·b, column by column: no dense product.
+        let (s, a_t) = (self.scaling, a.clone().transpose());
+        let cross = a_t.clone().matmul(weight.clone()).mul(b.clone()).sum_dim(0);
+        let own = a_t.matmul(a).matmul(b.clone()).mul(b).sum_dim(0);
+        let base = weight.clone().mul(weight).sum_dim(0);
+        let squared = base.add(cross.mul_scalar(2.0 * s)).add(own.mul_scalar(s * s));
+        squared.clamp_min(0.0).sqrt().cast(dtype)
     }
 
     fn has_no_rank(&self) -> bool {
