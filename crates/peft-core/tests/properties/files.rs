@@ -115,6 +115,27 @@ fn lora() -> Candidate {
 }
 
 #[test]
+fn what_a_file_says_besides_survives_training() {
+    for name in ["lora", "adalora"] {
+        let candidate = adapting().find(|candidate| candidate.name == name).expect("listed");
+        let run = Run::trained(&candidate, &device());
+        let Some(AdapterFile::Peft(mut adapter)) = run.tuner.export(&run.model).unwrap() else {
+            panic!("PEFT")
+        };
+        adapter.config.base_model_name_or_path = Some("a/base".into());
+        adapter.config.extra.insert("a_key_of_tomorrow".into(), 7.into());
+        let method: Box<dyn Method> = match name {
+            "lora" => boxed(Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap()),
+            _ => boxed(AdaLora::from_adapter(&adapter, AdaLoraConfig::new(2)).unwrap()),
+        };
+        let base = Mlp::new(&device(), true);
+        let (tuner, model) = Tuner::attach(method, TunerConfig::default(), base).unwrap();
+        let again = tuner.export(&model).unwrap();
+        assert_eq!(again, Some(AdapterFile::Peft(adapter)), "{name}");
+    }
+}
+
+#[test]
 fn an_adapter_for_another_model_is_refused_by_module() {
     let run = Run::trained(&lora(), &device());
     let Some(AdapterFile::Peft(mut adapter)) = run.tuner.export(&run.model).unwrap() else {

@@ -70,25 +70,29 @@ impl AdaLora {
         let config = &self.config;
         let pattern = |t: &AdaLoraTarget| (t.low_rank.module_path().to_string(), t.kept.clone());
         let cut = self.targets.iter().any(|target| target.kept.contains(&false));
-        let fields = AdaLoraFields {
-            init_r: config.init_r,
-            target_r: config.target_r,
-            tinit: config.tinit,
-            tfinal: config.tfinal,
-            delta_t: config.delta_t,
-            beta1: config.beta1,
-            beta2: config.beta2,
-            orth_reg_weight: config.orth_reg_weight,
-            total_step: config.total_steps,
-            rank_pattern: (self.allocated || cut)
-                .then(|| self.targets.iter().map(pattern).collect()),
+        let rank_pattern =
+            (self.allocated || cut).then(|| self.targets.iter().map(pattern).collect());
+        let fields = match self.given.allocated() {
+            Some(fields) => AdaLoraFields { rank_pattern, ..fields.clone() },
+            None => AdaLoraFields {
+                init_r: config.init_r,
+                target_r: config.target_r,
+                tinit: config.tinit,
+                tfinal: config.tfinal,
+                delta_t: config.delta_t,
+                beta1: config.beta1,
+                beta2: config.beta2,
+                orth_reg_weight: config.orth_reg_weight,
+                total_step: config.total_steps,
+                rank_pattern,
+            },
         };
         let modules = self.targets.iter().map(|target| {
             let [a, e, b] = target.surviving(params)?.map(|factor| factor.transpose().into_data());
             Ok((target.low_rank.module_path().to_string(), ModuleTensors::AdaLora { a, b, e }))
         });
         Ok(AdapterFiles {
-            config: self.adapter_config(PeftType::AdaLora(fields)),
+            config: self.given.config(self.adapter_config(PeftType::AdaLora(fields))),
             modules: modules.collect::<Result<_, Error>>()?,
             other: Default::default(),
         })

@@ -7,9 +7,7 @@ use super::method::LoraTarget;
 use super::{Lora, LoraConfig, LoraInit};
 use crate::adapter::low_rank::{Given, transposed};
 use crate::error::check;
-use crate::store::{
-    AdapterConfig, AdapterFiles, InitLoraWeights, LoraFields, ModuleTensors, PeftType,
-};
+use crate::store::{AdapterConfig, AdapterFiles, LoraFields, ModuleTensors, PeftType};
 use crate::{Error, ParamInfo, Params, TargetModules};
 
 impl Lora {
@@ -91,12 +89,12 @@ impl Lora {
             .targets
             .iter()
             .map(|target| Ok((target.low_rank.module_path().to_string(), target.tensors(params)?)));
+        let names = TargetModules::Names(names);
         Ok(AdapterFiles {
-            config: AdapterConfig {
+            config: self.given.config(AdapterConfig {
                 lora_dropout: config.lora_dropout,
-                init_lora_weights: InitLoraWeights::Default(true),
-                ..AdapterConfig::new(PeftType::Lora(fields), alpha, TargetModules::Names(names))
-            },
+                ..AdapterConfig::new(PeftType::Lora(fields), alpha, names)
+            }),
             modules: modules.collect::<Result<_, Error>>()?,
             other: Default::default(),
         })

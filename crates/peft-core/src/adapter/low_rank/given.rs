@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use burn::module::ParamId;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::store::{AdapterFiles, ModuleTensors, PeftType};
+use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType};
 use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules};
 
 /// What a file gives a method to start from.
 #[derive(Debug, Default)]
 pub struct Given {
+    /// Its configuration.
+    config: Option<AdapterConfig>,
     /// Adapters by module path.
     pub modules: BTreeMap<String, ModuleTensors>,
     /// Triplets of AdaLoRA that survive, by module path.
@@ -28,7 +30,30 @@ impl Given {
             PeftType::Lora(_) => BTreeMap::new(),
         };
         let (modules, whole) = (adapter.modules.clone(), adapter.other.clone());
-        Self { modules, rank_pattern, whole, placed: Vec::new() }
+        let config = Some(adapter.config.clone());
+        Self { config, modules, rank_pattern, whole, placed: Vec::new() }
+    }
+
+    /// The schedule that allocated the file's ranks, if they were.
+    pub fn allocated(&self) -> Option<&AdaLoraFields> {
+        match &self.config.as_ref()?.peft_type {
+            PeftType::AdaLora(fields) => fields.rank_pattern.is_some().then_some(fields),
+            PeftType::Lora(_) => None,
+        }
+    }
+
+    /// The configuration to write: that of the file with the settings of `fresh` that the method
+    /// decides. What the file says besides survives.
+    pub fn config(&self, fresh: AdapterConfig) -> AdapterConfig {
+        match self.config.clone() {
+            None => fresh,
+            Some(given) => AdapterConfig {
+                peft_type: fresh.peft_type,
+                lora_alpha: fresh.lora_alpha,
+                lora_dropout: fresh.lora_dropout,
+                ..given
+            },
+        }
     }
 
     /// The modules the file has adapters for.
