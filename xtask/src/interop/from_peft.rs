@@ -6,6 +6,7 @@ use peft_core::store::AdapterFiles;
 use peft_core::{Tuner, TunerConfig};
 
 use super::base::{Base, Run};
+use super::refuse_failed;
 use crate::conform::{self, CaseError};
 
 /// The folders of the adapters there are for `base`, by name.
@@ -19,6 +20,7 @@ pub fn folders(base: &Base) -> Result<Vec<PathBuf>, CaseError> {
 
 /// The adapter in `dir` on `base`.
 pub fn run(base: &Base, dir: &Path) -> Result<Run, CaseError> {
+    refuse_failed(dir)?;
     let method = conform::method(&AdapterFiles::read(dir)?)?;
     let (tuner, model) = Tuner::attach(method, TunerConfig::default(), base.model.clone())?;
     Run::new(base, dir.into(), &tuner, &model)

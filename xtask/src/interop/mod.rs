@@ -61,9 +61,7 @@ fn bases(work: &Path) -> Result<Vec<Base>, CaseError> {
 
 /// Holds logits against those in `logits.safetensors`.
 fn compare(base: &Base, run: &Run) -> Result<Comparison, CaseError> {
-    if let Ok(error) = std::fs::read_to_string(run.dir.join("error.txt")) {
-        return Err(error.into());
-    }
+    refuse_failed(&run.dir)?;
     let want = Tensors::read(&run.dir.join("logits.safetensors"))?;
     let mut comparison = Comparison::default();
     let (plain, mut effect) = (base.logits(&base.model), f64::INFINITY);
@@ -76,6 +74,11 @@ fn compare(base: &Base, run: &Run) -> Result<Comparison, CaseError> {
         comparison.problem(format!("an effect below {LEAST_EFFECT} shows nothing"));
     }
     Ok(comparison)
+}
+
+/// The error that Python had with the folder, if it had one.
+fn refuse_failed(dir: &Path) -> Result<(), CaseError> {
+    std::fs::read_to_string(dir.join("error.txt")).map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Prints a line, and returns whether it is good news.
