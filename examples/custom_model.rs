@@ -1,12 +1,6 @@
-//! A vision model of plain Burn modules, fine-tuned with LoSiA and with AdaLoRA without a change
-//! to its code:
-//!
-//! ```text
-//! cargo run --release --example custom_model
-//! ```
-//!
-//! The model learns to tell where in an image a bright stripe runs. Then the images are inverted,
-//! and only adapters learn what changed.
+//! A vision model of plain Burn modules, fine-tuned with LoSiA and AdaLoRA without a change to its
+//! code. It learns where in an image a bright stripe runs; then the images are inverted, and only
+//! adapters learn what changed.
 
 use std::error::Error;
 

@@ -1,20 +1,23 @@
 //! What can be said on the command line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-/// Fine-tunes a LLaMA checkpoint with LoSiA-Pro: measures it on held-back items, trains it,
-/// measures it again, and saves the merged model for transformers.
+/// The repository's own model.
+const OWN_MODEL: &str = "assets/tiny-llama";
+
+/// Fine-tunes a LLaMA or Gemma checkpoint with LoSiA-Pro or another method: measures it on held-back
+/// items, trains it, measures it again, and saves the merged model for transformers.
 ///
 /// Without options it fine-tunes the small model of this repository on list tasks it has never
 /// seen, in a few minutes on two CPU cores.
 #[derive(Parser, Debug)]
 #[command(version, args_override_self = true)]
 pub struct Args {
-    /// Folder of a Hugging Face LLaMA checkpoint (safetensors, with its tokenizer).
-    #[arg(long, default_value = "assets/tiny-llama")]
+    /// Folder of a Hugging Face LLaMA or Gemma checkpoint (safetensors, with its tokenizer).
+    #[arg(long, default_value = OWN_MODEL)]
     pub model: PathBuf,
     /// Training data: JSON lines of {"instruction", "input"?, "output"}, {"prompt", "completion"}
     /// or {"text"}.
@@ -45,9 +48,10 @@ pub struct Args {
     /// Share of the output head's rows that is trained. 0: the head is frozen.
     #[arg(long, default_value_t = 0.0)]
     pub output_dim_factor: f64,
-    /// Peak learning rate.
-    #[arg(long, default_value_t = 3e-3)]
-    pub learning_rate: f64,
+    /// Peak learning rate. Default: what suits the method on the small model, and the method's own
+    /// default on others (LoSiA 2e-5, LoRA 2e-4, AdaLoRA 1e-3, full 2e-5).
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
     /// Samples per optimizer step.
     #[arg(long, default_value_t = NonZeroUsize::new(32).unwrap())]
     pub batch: NonZeroUsize,
@@ -87,6 +91,25 @@ pub struct Args {
     /// Plain progress lines even on a terminal.
     #[arg(long)]
     pub plain: bool,
+}
+
+impl Args {
+    /// The learning rate asked for, or the default of method and model.
+    pub fn learning_rate(&self) -> f64 {
+        let own = self.model == Path::new(OWN_MODEL);
+        let default = match (self.method, own) {
+            (MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets, true) => 3e-3,
+            (MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets, false) => 2e-5,
+            (MethodName::Lora | MethodName::Dora, true) => 3e-3,
+            (MethodName::Lora | MethodName::Dora | MethodName::Pissa, false) => 2e-4,
+            (MethodName::Pissa, true) => 1e-3,
+            (MethodName::Adalora, true) => 5e-3,
+            (MethodName::Adalora, false) => 1e-3,
+            (MethodName::Full | MethodName::FullAll, true) => 5e-4,
+            (MethodName::Full | MethodName::FullAll, false) => 2e-5,
+        };
+        self.learning_rate.unwrap_or(default)
+    }
 }
 
 /// What to train.

@@ -103,6 +103,9 @@ fn prepare(
         true => latest_checkpoint(&args.out)?,
         false => None,
     };
+    if args.resume && resume.is_none() {
+        println!("note    no checkpoint in {}: starting anew", args.out.display());
+    }
     let plan = RunPlan {
         method,
         method_config,
@@ -171,17 +174,20 @@ fn renderer(args: &Args, config: &TrainConfig, samples: usize) -> Option<Box<dyn
     Some(Box::new(LinesRenderer::new(std::io::stdout(), options)))
 }
 
-/// Writes the merged model, in the type it was trained in, in place of an earlier one.
+/// Writes the merged model, in the type it was trained in, beside `dir` and renames it: an earlier
+/// one, which may be the model that was loaded, is replaced only by a whole one.
 fn write_model(dir: &Path, model: &CausalLm, checkpoint: &Checkpoint) -> Result<(), Error> {
+    let unwritten = |source| Error::Io { action: "write", path: dir.into(), source };
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    let staged = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
+    let staged = staged.map_err(unwritten)?;
+    let new = staged.path().join("model");
+    save(model, checkpoint.config(), &new, None)?;
+    copy_tokenizer_files(checkpoint.dir(), &new)?;
     if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(|source| Error::Io {
-            action: "write",
-            path: dir.into(),
-            source,
-        })?;
+        std::fs::rename(dir, staged.path().join("old")).map_err(unwritten)?;
     }
-    save(model, checkpoint.config(), dir, None)?;
-    Ok(copy_tokenizer_files(checkpoint.dir(), dir)?)
+    std::fs::rename(&new, dir).map_err(unwritten)
 }
 
 /// Writes what training changed, and AdaLoRA's ranks as a picture.

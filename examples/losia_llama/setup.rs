@@ -119,8 +119,8 @@ pub fn method(
 ) -> Result<(Box<dyn Method>, Value), Error> {
     let full = |target_modules| {
         let schedule = DenseSchedule::new(total_steps, 0.1, 0.1);
-        let full = Full { learning_rate: args.learning_rate, schedule, target_modules };
-        let config = json!({ "learning_rate": args.learning_rate });
+        let full = Full { learning_rate: args.learning_rate(), schedule, target_modules };
+        let config = json!({ "learning_rate": args.learning_rate() });
         Ok((Box::new(full) as Box<dyn Method>, config))
     };
     let update_type = match args.method {
@@ -141,7 +141,7 @@ pub fn method(
         .with_period(args.period)
         .with_output_head(Some(head.into()))
         .with_output_dim_factor(args.output_dim_factor)
-        .with_learning_rate(args.learning_rate)
+        .with_learning_rate(args.learning_rate())
         .with_lr_scheduler(LrScheduler::CosineRestarts)
         .with_update_type(update_type)
         .with_pro(args.method != MethodName::Losia)
@@ -155,7 +155,7 @@ fn lora_config(args: &Args, total_steps: usize) -> LoraConfig {
         .with_target_modules(TargetModules::Pattern(LAYERS.into()))
         .with_r(args.rank)
         .with_lora_alpha(2.0 * args.rank as f64)
-        .with_learning_rate(args.learning_rate)
+        .with_learning_rate(args.learning_rate())
         .with_seed(args.seed)
 }
 
@@ -173,7 +173,7 @@ fn adalora(args: &Args, total_steps: usize) -> Result<(Box<dyn Method>, Value), 
         .with_tfinal(total_steps / 4)
         .with_delta_t((total_steps / 40).max(1))
         .with_lora_alpha(2.0 * args.rank as f64)
-        .with_learning_rate(args.learning_rate)
+        .with_learning_rate(args.learning_rate())
         .with_seed(args.seed);
     let json = serde_json::to_value(&config).unwrap_or_default();
     Ok((Box::new(AdaLora::new(config)?), json))

@@ -7,27 +7,19 @@ use serde_json::Value;
 
 use crate::conform::CaseError;
 
-/// Methods, and the learning rate each does best with.
-const METHODS: [(&str, &str); 8] = [
-    ("losia-pro", "3e-3"),
-    ("fixed-subnets", "3e-3"),
-    ("lora", "3e-3"),
-    ("dora", "3e-3"),
-    ("pissa", "1e-3"),
-    ("adalora", "5e-3"),
-    ("full", "5e-4"),
-    ("full-all", "5e-4"),
-];
+/// Each with the learning rate the example has for it.
+const METHODS: [&str; 8] =
+    ["losia-pro", "fixed-subnets", "lora", "dora", "pissa", "adalora", "full", "full-all"];
 
 /// Trains every method with every seed and prints a table: exact match on held-back items, and on
 /// tasks the model knew before.
 pub fn run(seeds: u64, out: &Path) -> Result<bool, CaseError> {
     println!("| method | seed | held back before | after | known before | after | seconds |");
     println!("|---|---|---|---|---|---|---|");
-    for (method, learning_rate) in METHODS {
+    for method in METHODS {
         for seed in 0..seeds {
             let out = out.join(format!("{method}-{seed}"));
-            let report = train(method, learning_rate, seed, &out)?;
+            let report = train(method, seed, &out)?;
             let percent = |path: &str| {
                 let share = report.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
                 format!("{:.1} %", 100.0 * share)
@@ -45,11 +37,11 @@ pub fn run(seeds: u64, out: &Path) -> Result<bool, CaseError> {
     Ok(true)
 }
 
-fn train(method: &str, learning_rate: &str, seed: u64, out: &Path) -> Result<Value, CaseError> {
+fn train(method: &str, seed: u64, out: &Path) -> Result<Value, CaseError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["run", "--quiet", "--release", "--example", "losia_llama", "--", "--plain"])
-        .args(["--method", method, "--learning-rate", learning_rate])
+        .args(["--method", method])
         .args(["--seed", &seed.to_string(), "--known-data", "assets/tasks/known.jsonl", "--out"])
         .arg(out)
         .output()?;

@@ -1,6 +1,6 @@
 //! Parameters trained densely: found, recorded, restored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
@@ -47,10 +47,21 @@ pub(crate) fn export<M: Module>(
     let mut values = Record::default();
     record(model, params, &mut values)?;
     let stored = params.iter().map(|DenseParam { path, is_linear_weight, .. }| {
-        let data = values.tensors.remove(&entry(path)).unwrap_or_else(|| TensorData::from([0.0]));
-        (path.clone(), if *is_linear_weight { transposed(data) } else { data })
+        let gone = || Error::ParameterGone { path: path.clone() };
+        let data = values.tensors.remove(&entry(path)).ok_or_else(gone)?;
+        Ok((path.clone(), if *is_linear_weight { transposed(data) } else { data }))
     });
-    Ok(stored.collect())
+    stored.collect()
+}
+
+/// Paths of the modules that own the parameters, as PEFT's `modules_to_save` names them.
+pub(crate) fn modules(params: &[DenseParam]) -> Vec<String> {
+    let module = |param: &DenseParam| {
+        let module = param.path.rsplit_once('.').map_or(param.path.as_str(), |(module, _)| module);
+        module.to_string()
+    };
+    let modules: BTreeSet<String> = params.iter().map(module).collect();
+    modules.into_iter().collect()
 }
 
 /// `[a, b]` as `[b, a]`, whatever the elements are.

@@ -20,6 +20,11 @@ pub trait Method: Send {
     /// Name in configurations and reports, such as `losia-pro`.
     fn name(&self) -> &'static str;
 
+    /// Steps of the run its schedules were made for, if there are such schedules.
+    fn total_steps(&self) -> Option<usize> {
+        None
+    }
+
     /// Decides which parameters of the catalogued model get an adapter, and starts its state.
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error>;
 
@@ -77,6 +82,10 @@ pub trait Method: Send {
 impl<T: Method + ?Sized> Method for Box<T> {
     fn name(&self) -> &'static str {
         (**self).name()
+    }
+
+    fn total_steps(&self) -> Option<usize> {
+        (**self).total_steps()
     }
 
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::kind::Autodiff;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
 
 use crate::{Error, Event};
 
@@ -24,7 +24,7 @@ struct Change {
 }
 
 impl Plan {
-    /// Replaces a float parameter.
+    /// Replaces a float parameter, whose dtype stays.
     pub fn set<const D: usize>(&mut self, id: ParamId, value: Tensor<D>) {
         self.changes.entry(id).or_default().value = Some(Box::new(value));
     }
@@ -68,7 +68,10 @@ impl ModuleMapper for Applier<'_> {
         let Some(Change { value, tracked }) = self.0.remove(&param.id) else { return param };
         let tracked = tracked.unwrap_or_else(|| param.is_require_grad());
         let param = match value.map(<Box<dyn Any + Send>>::downcast::<Tensor<D>>) {
-            Some(Ok(value)) => param.map(|old| leaf_like(&old, *value)),
+            Some(Ok(value)) => param.map(|old| {
+                let value = value.cast(FloatDType::from(old.dtype()));
+                leaf_like(&old, value)
+            }),
             Some(Err(value)) => {
                 self.0.insert(param.id, Change { value: Some(value), tracked: None });
                 return param;

@@ -169,7 +169,7 @@ impl<T: Method> Tuner<T> {
         let saved = &self.config.modules_to_save;
         Ok(match self.method.export(self.steps, &Params::of(model))? {
             Some(AdapterFile::Peft(mut adapter)) if !saved.is_empty() => {
-                adapter.config.modules_to_save = Some(saved.clone());
+                adapter.config.modules_to_save = Some(dense::modules(&self.dense));
                 adapter.other = dense::export(model, &self.dense)?;
                 Some(AdapterFile::Peft(adapter))
             }

@@ -115,6 +115,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A method's schedules were made for another run.
+    #[error("the method is set up for {method} steps, but this run has {run}")]
+    TotalSteps {
+        /// Steps of the method's schedules.
+        method: usize,
+        /// Steps of the run, from its data, batches and epochs.
+        run: usize,
+    },
+
     /// A merged model says something else than the trained one.
     #[error(
         "the merged model's logits differ from the trained one's by {difference:.1e} of the \
@@ -194,6 +203,9 @@ impl Error {
             ),
             Self::Device { .. } => {
                 Some("if it ran out of memory, lower the batch size or the sequence length".into())
+            }
+            Self::TotalSteps { run, .. } => {
+                Some(format!("set the method's `total_steps` to {run}: schedules depend on it"))
             }
             Self::MergeMismatch { .. } => {
                 Some("nothing was written: resume from the last checkpoint, or train in f32".into())

@@ -16,7 +16,9 @@ use super::{Case, CaseError, Comparison, model, weights};
 pub fn run(case: &Case, device: &Device) -> Result<Comparison, CaseError> {
     let mut comparison = Comparison::default();
     let base = model::load(&case.base()?, device)?;
-    let (tuner, model) = Tuner::attach(method(&read(case)?)?, TunerConfig::default(), base)?;
+    let mut adapter = read(case)?;
+    adapter.config.lora_dropout = 0.0; // recorded in evaluation mode
+    let (tuner, model) = Tuner::attach(method(&adapter)?, TunerConfig::default(), base)?;
     let (io, device) = (case.tensors("io")?, device.clone().autodiff());
 
     let (logits, loss) = forward(&model, &io, &device)?;

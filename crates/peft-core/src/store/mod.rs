@@ -96,6 +96,11 @@ impl AdapterFiles {
         Ok(Self { config, modules, other })
     }
 
+    /// Checks tensors against the configuration, as reading a file does.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        fit::check(&self.config, &self.modules, Path::new(WEIGHTS))
+    }
+
     /// Writes the adapter into the folder `dir`, which must exist, as PEFT would. An adapter that
     /// is there already is replaced; one that cannot be written whole leaves it as it is.
     ///

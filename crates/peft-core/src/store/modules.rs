@@ -156,6 +156,12 @@ pub(super) fn refuse(path: &Path, name: &str, problem: impl Into<String>) -> Err
 }
 
 impl ModuleTensors {
+    /// Input and output features of the module.
+    pub(crate) fn features(&self) -> [usize; 2] {
+        let (Self::Lora { a, b, .. } | Self::AdaLora { a, b, .. }) = self;
+        [a.shape()[1], b.shape()[0]]
+    }
+
     /// The tensors, each with the end of its name: A first, then B.
     pub(super) fn named(&self) -> Vec<(&'static str, &TensorData)> {
         match self {

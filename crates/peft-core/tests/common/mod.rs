@@ -14,8 +14,13 @@ use rand_chacha::ChaCha8Rng;
 
 /// The device under test: `BURN_PEFT_TEST_DEVICE`, or ndarray.
 pub fn device() -> Device {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend").autodiff()
+    device_by_name(&device_name())
+        .expect("BURN_PEFT_TEST_DEVICE names a compiled backend")
+        .autodiff()
+}
+
+fn device_name() -> String {
+    std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into())
 }
 
 /// Both CPU backends.
@@ -125,6 +130,16 @@ pub fn values<M: Module>(model: &M) -> Vec<(String, TensorData)> {
 pub fn max_difference(a: &TensorData, b: &TensorData) -> f32 {
     assert_eq!(a.shape(), b.shape());
     a.iter::<f32>().zip(b.iter::<f32>()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Whether two runs came to the same values: to the same bits on CPUs. GPU backends fuse and tune
+/// kernels as they go, so that equal computations may round differently.
+pub fn same(a: &TensorData, b: &TensorData) -> bool {
+    let on_cpu = ["ndarray", "flex"].contains(&device_name().as_str());
+    match on_cpu {
+        true => a.shape() == b.shape() && bits(a) == bits(b),
+        false => max_difference(a, b) < 1e-4,
+    }
 }
 
 pub fn bits(data: &TensorData) -> Vec<u32> {

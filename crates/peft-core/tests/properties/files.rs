@@ -4,7 +4,7 @@ use burn::module::Module;
 use peft_core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use peft_core::adapter::lora::{Lora, LoraConfig};
 use peft_core::store::{AdapterFile, AdapterFiles, PeftType, SettledBlocks};
-use peft_core::{Method, Params, Tuner, TunerConfig};
+use peft_core::{Error, Method, Params, Tuner, TunerConfig};
 
 use crate::common::{Mlp, bits, device, max_difference, values};
 use crate::methods::{Candidate, adalora_config, adapting};
@@ -108,6 +108,13 @@ fn modules_to_save_travel_with_a_peft_adapter() {
     let difference = max_difference(&output(&model, &batches[0]), &output(&attached, &batches[0]));
     assert!(difference < 1e-6, "{difference}");
     assert_eq!(attached.head.num_params(), model.head.num_params());
+
+    let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();
+    let base = Mlp::new(&device, true);
+    let (tuner, model) = Tuner::attach(lora, TunerConfig::default(), base).unwrap();
+    assert_eq!(tuner.export(&model).unwrap(), Some(AdapterFile::Peft(adapter)), "written again");
+    let error = tuner.detach(model).unwrap_err();
+    assert!(matches!(error, Error::Irreversible { .. }), "{error}");
 }
 
 fn lora() -> Candidate {

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use peft_core::{Error, Params, Plan};
 
-use crate::common::{Mlp, bits, device, max_difference, values};
+use crate::common::{Mlp, bits, device, max_difference, same, values};
 use crate::methods::{adapting, all};
 use crate::{Run, output};
 
@@ -29,14 +29,14 @@ fn merging_changes_neither_the_model_given_nor_the_training_after_it() {
             (Run::new(&candidate, &device), Run::new(&candidate, &device));
         plain.train(crate::STEPS);
         looked_at.train(crate::STEPS - 3);
-        let before = bits(&looked_at.output());
+        let before = looked_at.output();
         match looked_at.tuner.merge(looked_at.model.clone()) {
             Ok(_) => {}
             Err(error) => panic!("{}: {error}", candidate.name),
         }
-        assert_eq!(bits(&looked_at.output()), before, "{}", candidate.name);
+        assert!(same(&looked_at.output(), &before), "{}", candidate.name);
         looked_at.train(3);
-        assert_eq!(bits(&looked_at.output()), bits(&plain.output()), "{}", candidate.name);
+        assert!(same(&looked_at.output(), &plain.output()), "{}", candidate.name);
     }
 }
 
@@ -85,9 +85,10 @@ fn an_adalora_that_was_never_allocated_is_refused() {
     let candidate = adapting().find(|c| c.name == "adalora").expect("listed");
     let mut run = Run::new(&candidate, &device());
     run.train(12);
+    let before = run.model.num_params();
     let error = run.tuner.merge(run.model.clone()).unwrap_err();
     assert_eq!(error, Error::NotAllocated { steps: 12, last_cut: 13 });
     run.train(2);
     run.tuner.merge(run.model.clone()).expect("allocated at the end of step 13");
-    assert_eq!(run.model.num_params(), run.model.clone().num_params());
+    assert!(run.model.num_params() < before, "pruned triplets are dropped");
 }

@@ -65,11 +65,17 @@ impl Run {
         let RunPlan { method, method_config, config, train_samples, .. } = plan;
         let (output_dir, resume_from) = (plan.output_dir, plan.resume_from);
         let tuner_config = TunerConfig { max_grad_norm: config.max_grad_norm, ..plan.tuner_config };
-        std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
         let samples = train_samples.len();
+        let steps = config.total_steps(samples);
+        if let Some(planned) = method.total_steps().filter(|planned| *planned != steps) {
+            return Err(Error::TotalSteps { method: planned, run: steps });
+        }
+        std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
         let weight = model.model.embed_tokens.weight.base();
         let (device, dtype) = (weight.device().autodiff(), format!("{:?}", weight.dtype()));
-        let settings = serde_json::json!({ "method": method_config, "run": config });
+        let settings = serde_json::json!({
+            "method": method_config, "run": config, "modules_to_save": tuner_config.modules_to_save,
+        });
         let name = method.name().to_string();
         let manifest = CheckpointManifest { method: name, config: settings, samples, dtype };
 

@@ -61,7 +61,7 @@ impl AdaLora {
 
     fn target(&self, param: &ParamInfo) -> Result<(AdaLoraTarget, AdaLoraDelta), Error> {
         let config = &self.config;
-        let (data, kept) = match self.given(param)? {
+        let (data, kept) = match self.given(param) {
             Some(given) => given,
             None => (random(config, param), vec![true; config.init_r]),
         };
@@ -76,8 +76,9 @@ impl AdaLora {
         Ok((AdaLoraTarget { low_rank, importance: vec![], kept }, delta))
     }
 
+    /// An adapter that was trained must have been allocated; one from a file may be used as it is.
     pub(super) fn require_allocated(&self, steps: usize) -> Result<(), Error> {
-        match self.allocated {
+        match self.allocated || steps == 0 {
             true => Ok(()),
             false => Err(Error::NotAllocated { steps, last_cut: self.budget.last_cut() }),
         }
@@ -148,7 +149,7 @@ impl AdaLora {
         let masks = due || (self.allocated && !self.config.compact);
         for (target, stepped) in self.targets.iter_mut().zip(stepped) {
             let mut values: Vec<_> = stepped.into_iter().map(|(value, _)| value).collect();
-            if masks {
+            if masks && target.low_rank.rank() == target.kept.len() {
                 values[E] = target.masked(values[E].clone());
             }
             if last {
@@ -170,6 +171,10 @@ impl AdaLora {
 impl Method for AdaLora {
     fn name(&self) -> &'static str {
         "adalora"
+    }
+
+    fn total_steps(&self) -> Option<usize> {
+        Some(self.config.total_steps)
     }
 
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
@@ -261,6 +266,7 @@ impl Method for AdaLora {
     }
 
     fn detach(&self, params: &Params) -> Result<Plan, Error> {
+        self.given.require_reversible()?;
         let mut plan = Plan::default();
         self.targets.iter().try_for_each(|t| t.low_rank.clear(params, &mut plan))?;
         Ok(plan)

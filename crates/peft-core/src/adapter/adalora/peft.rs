@@ -27,7 +27,7 @@ impl AdaLora {
                 expected: "ADALORA",
             });
         };
-        let given = Given::new(adapter);
+        let given = Given::new(adapter)?;
         let config = AdaLoraConfig {
             target_modules: given.target_modules(),
             exclude_modules: None,
@@ -47,23 +47,15 @@ impl AdaLora {
 
     /// Values of A, E and B that a file gives, if it does, in Burn's orientation, and which of the
     /// first triplets they are.
-    pub(super) fn given(&self, param: &ParamInfo) -> Result<Option<Factors>, Error> {
-        let Some(tensors) = self.given.modules.get(param.module_path()) else { return Ok(None) };
-        let ModuleTensors::AdaLora { a, b, e } = tensors else { return Ok(None) };
+    pub(super) fn given(&self, param: &ParamInfo) -> Option<Factors> {
+        let tensors = self.given.modules.get(param.module_path())?;
+        let ModuleTensors::AdaLora { a, b, e } = tensors else { return None };
         let rank = e.shape()[0];
-        let found = [a.shape(), b.shape(), e.shape()];
-        let want = [[rank, param.shape[0]], [param.shape[1], rank], [rank, 1]];
-        if found.iter().zip(want).any(|(found, want)| found.as_slice() != want) {
-            return Err(Error::Record {
-                entry: param.path.clone(),
-                problem: format!("lora_A, lora_B and lora_E are {found:?}, expected {want:?}"),
-            });
-        }
         let kept = match self.given.rank_pattern.get(param.module_path()) {
             Some(kept) => kept.clone(),
             None => (0..self.config.init_r).map(|index| index < rank).collect(),
         };
-        Ok(Some(([a, e, b].map(|factor| transposed(factor, &param.device)), kept)))
+        Some(([a, e, b].map(|factor| transposed(factor, &param.device)), kept))
     }
 
     pub(super) fn to_adapter(&self, params: &Params) -> Result<AdapterFiles, Error> {
@@ -94,7 +86,7 @@ impl AdaLora {
         Ok(AdapterFiles {
             config: self.given.config(self.adapter_config(PeftType::AdaLora(fields))),
             modules: modules.collect::<Result<_, Error>>()?,
-            other: Default::default(),
+            other: self.given.whole(),
         })
     }
 
@@ -119,7 +111,8 @@ impl AdaLora {
         }
         let mut config = self.adapter_config(PeftType::Lora(fields));
         config.target_modules = TargetModules::Names(modules.keys().cloned().collect());
-        Ok(AdapterFiles { config, modules, other: Default::default() })
+        config.modules_to_save = self.given.config(config.clone()).modules_to_save;
+        Ok(AdapterFiles { config, modules, other: self.given.whole() })
     }
 
     fn adapter_config(&self, peft_type: PeftType) -> AdapterConfig {

@@ -24,6 +24,10 @@ impl Method for Full {
         "full"
     }
 
+    fn total_steps(&self) -> Option<usize> {
+        Some(self.schedule.total_steps)
+    }
+
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         let trained = match &self.target_modules {
             Some(modules) => Targeting::of(modules).select(catalogue, None)?,

@@ -117,17 +117,32 @@ impl LoraConfig {
         DenseSchedule::new(self.total_steps, self.warmup_ratio, self.min_lr_ratio)
     }
 
+    /// Ranks and scalings of modules, by path.
+    pub(super) fn ranks(&self) -> Result<Ranks<'_>, Error> {
+        Ok(Ranks {
+            config: self,
+            ranks: Patterns::compile("rank_pattern", &self.rank_pattern)?,
+            alphas: Patterns::compile("alpha_pattern", &self.alpha_pattern)?,
+        })
+    }
+}
+
+/// The patterns of a configuration, compiled to be asked for many modules.
+pub(super) struct Ranks<'a> {
+    config: &'a LoraConfig,
+    ranks: Patterns<'a, usize>,
+    alphas: Patterns<'a, f64>,
+}
+
+impl Ranks<'_> {
     /// Rank and scaling of the adapter of a module.
-    pub(super) fn rank_and_scaling(&self, module_path: &str) -> Result<(usize, f64), Error> {
-        let ranks = Patterns::compile("rank_pattern", &self.rank_pattern)?;
-        let alphas = Patterns::compile("alpha_pattern", &self.alpha_pattern)?;
-        let r = ranks.value(module_path).copied().unwrap_or(self.r);
-        let alpha = alphas.value(module_path).copied().unwrap_or(self.lora_alpha);
-        let scaling = match self.use_rslora {
-            true => alpha / (r as f64).sqrt(),
-            false => alpha / r as f64,
-        };
-        Ok((r, scaling))
+    pub fn of(&self, module_path: &str) -> (usize, f64) {
+        let r = self.ranks.value(module_path).copied().unwrap_or(self.config.r);
+        let alpha = self.alphas.value(module_path).copied().unwrap_or(self.config.lora_alpha);
+        match self.config.use_rslora {
+            true => (r, alpha / (r as f64).sqrt()),
+            false => (r, alpha / r as f64),
+        }
     }
 }
 
@@ -183,9 +198,10 @@ mod tests {
             ("layers.0.freq_proj", (4, 2.0)),
             ("layers.1.v_proj", (4, 0.5)),
         ] {
-            assert_eq!(config.rank_and_scaling(path).unwrap(), want, "{path}");
+            assert_eq!(config.ranks().unwrap().of(path), want, "{path}");
         }
-        let (_, scaling) = config.with_use_rslora(true).rank_and_scaling("layers.0.q").unwrap();
+        let config = config.with_use_rslora(true);
+        let (_, scaling) = config.ranks().unwrap().of("layers.0.q");
         assert_eq!(scaling, 4.0);
     }
 }

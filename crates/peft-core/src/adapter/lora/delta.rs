@@ -38,7 +38,7 @@ impl LoraDelta {
             return base;
         }
         let factors = [value_as(&self.lora_a, &base), value_as(&self.lora_b, &base)];
-        let magnitude = self.magnitude.as_ref().map(|magnitude| value_as(magnitude, &base));
+        let magnitude = self.magnitude.as_ref().map(Param::val);
         effective(base, factors, magnitude, self.scaling)
     }
 
@@ -53,10 +53,11 @@ impl LoraDelta {
         let [a, b] = [value_as(&self.lora_a, &y), value_as(&self.lora_b, &y)];
         let update = dropped.clone().matmul(a).matmul(b).mul_scalar(self.scaling); // [n, d_output]
         let Some(magnitude) = &self.magnitude else { return y.add(update) };
-        let ratio = value_as(magnitude, &y).div(self.norm(weight.clone())); // [1, d_output]
-        match self.dropout {
-            0.0 => y.add(update).mul(ratio),
-            _ => {
+        let ratio = magnitude.val().div(self.norm(weight.clone())); // [1, d_output], f32
+        let ratio = ratio.cast(FloatDType::from(y.dtype()));
+        match self.dropout > 0.0 && y.device().is_autodiff() {
+            false => y.add(update).mul(ratio),
+            true => {
                 let base = dropped.matmul(weight);
                 y.add(base.mul(ratio.clone().sub_scalar(1.0))).add(update.mul(ratio))
             }
@@ -67,15 +68,14 @@ impl LoraDelta {
     /// only mode), `[1, d_output]`.
     fn norm(&self, weight: Tensor<2>) -> Tensor<2> {
         let [a, b] = [&self.lora_a, &self.lora_b].map(|factor| factor.val().detach());
-        let dtype = FloatDType::from(weight.dtype());
         let weight = weight.detach().cast(FloatDType::F32);
         // ‖w + s·A·b‖² = ‖w‖² + 2s·(Aᵀw)·b + s²·(AᵀA·b)·b, column by column: no dense product.
-        let (s, a_t) = (self.scaling, a.clone().transpose());
+        let (s, a_t) = (self.scaling, a.clone().transpose()); // f32
         let cross = a_t.clone().matmul(weight.clone()).mul(b.clone()).sum_dim(0);
         let own = a_t.matmul(a).matmul(b.clone()).mul(b).sum_dim(0);
         let base = weight.clone().mul(weight).sum_dim(0);
         let squared = base.add(cross.mul_scalar(2.0 * s)).add(own.mul_scalar(s * s));
-        squared.clamp_min(0.0).sqrt().cast(dtype)
+        squared.clamp_min(f32::MIN_POSITIVE).sqrt()
     }
 
     fn has_no_rank(&self) -> bool {
@@ -83,7 +83,7 @@ impl LoraDelta {
     }
 }
 
-/// `W + s·A·B`, its columns rescaled to `magnitude`. Norms carry no gradient.
+/// `W + s·A·B`, its columns rescaled to `magnitude`, f32. Norms carry no gradient.
 pub(super) fn effective(
     base: Tensor<2>,
     [a, b]: [Tensor<2>; 2],
@@ -94,15 +94,15 @@ pub(super) fn effective(
     match magnitude {
         None => weight,
         Some(magnitude) => {
-            let norms = column_norms(weight.clone().detach());
-            weight.mul(magnitude.div(norms))
+            let dtype = FloatDType::from(weight.dtype());
+            let norms = column_norms(weight.clone().detach()).clamp_min(f32::MIN_POSITIVE);
+            weight.mul(magnitude.div(norms).cast(dtype))
         }
     }
 }
 
-/// Euclidean norms of the columns, `[1, columns]`.
+/// Euclidean norms of the columns, `[1, columns]`, f32.
 pub(super) fn column_norms(weight: Tensor<2>) -> Tensor<2> {
-    let dtype = FloatDType::from(weight.dtype());
     let weight = weight.cast(FloatDType::F32);
-    weight.clone().mul(weight).sum_dim(0).sqrt().cast(dtype)
+    weight.clone().mul(weight).sum_dim(0).sqrt()
 }

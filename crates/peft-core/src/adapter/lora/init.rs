@@ -7,7 +7,8 @@ use rand::RngExt;
 use crate::adapter::low_rank::draw;
 use crate::rng::path_rng;
 
-/// Sweeps after which Burn's decomposition gives up; it converges in a fraction of them.
+/// Sweeps after which Burn's decomposition panics. It converges in a fraction of them for finite
+/// weights.
 const SVD_SWEEPS: usize = 100;
 
 /// Directions a randomised decomposition looks at beyond those wanted.

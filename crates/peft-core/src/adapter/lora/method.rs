@@ -46,12 +46,15 @@ impl Lora {
         Ok(Self { config, schedule, targets: Vec::new(), given: Given::default() })
     }
 
-    fn target(&self, param: &ParamInfo) -> Result<(LoraTarget, LoraDelta), Error> {
+    fn target(
+        &self,
+        param: &ParamInfo,
+        (rank, scaling): (usize, f64),
+    ) -> Result<(LoraTarget, LoraDelta), Error> {
         let config = &self.config;
         let [d_input, d_output] = [param.shape[0], param.shape[1]];
-        let (rank, scaling) = config.rank_and_scaling(param.module_path())?;
         let zeros = |rows, cols| TensorData::zeros::<f32, _>([rows, cols]);
-        let data = match self.given(param)? {
+        let data = match self.given(param) {
             Some(given) => given,
             None => {
                 let a = kaiming([d_input, rank], config.seed, &param.path);
@@ -115,6 +118,9 @@ impl LoraTarget {
             format!("{} for `{path}` of shape {shape:?}", self.rank),
             "at most the weight's smaller dimension with PiSSA",
         )?;
+        if !weight.clone().is_finite().all().into_scalar::<bool>() {
+            return Err(Error::NotFinite { path: path.clone(), step: 0 }); // no decomposition
+        }
         let dtype = params.require(*base, path)?.dtype();
         let [a, b] = pissa(weight.clone(), self.rank, self.scaling, iterations, seed, path);
         let principal = a.clone().matmul(b.clone()).mul_scalar(self.scaling);
@@ -145,16 +151,22 @@ impl Method for Lora {
         }
     }
 
+    fn total_steps(&self) -> Option<usize> {
+        Some(self.config.total_steps)
+    }
+
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         self.given.place(catalogue)?;
+        let (ranks, mut targets) = (self.config.ranks()?, Vec::new());
         let mut attachments = Attachments::default();
         let all = self.config.target_modules.is_all_linear();
         let head = self.config.output_head.as_deref().filter(|_| all);
         for param in self.config.targeting().select(catalogue, head)? {
-            let (target, delta) = self.target(param)?;
+            let (target, delta) = self.target(param, ranks.of(param.module_path()))?;
             attachments.adapters.push((param.id, Adapter::Lora(delta)));
-            self.targets.push(target);
+            targets.push(target);
         }
+        self.targets = targets;
         Ok(attachments)
     }
 
@@ -209,6 +221,7 @@ impl Method for Lora {
     }
 
     fn detach(&self, params: &Params) -> Result<Plan, Error> {
+        self.given.require_reversible()?;
         let mut plan = Plan::default();
         for LoraTarget { low_rank, taken, .. } in &self.targets {
             if taken.is_some() {
@@ -221,6 +234,9 @@ impl Method for Lora {
     }
 
     fn export(&self, _: usize, params: &Params) -> Result<Option<AdapterFile>, Error> {
+        if self.config.use_dora && self.config.init_lora_weights != LoraInit::Kaiming {
+            return Ok(None); // magnitudes of a weight without its principal part: PEFT has no such file
+        }
         Ok(Some(AdapterFile::Peft(Box::new(self.to_adapter(params)?))))
     }
 

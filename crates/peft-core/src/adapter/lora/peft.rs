@@ -6,7 +6,6 @@ use indexmap::IndexMap;
 use super::method::LoraTarget;
 use super::{Lora, LoraConfig, LoraInit};
 use crate::adapter::low_rank::{Given, transposed};
-use crate::error::check;
 use crate::store::{AdapterConfig, AdapterFiles, LoraFields, ModuleTensors, PeftType};
 use crate::{Error, ParamInfo, Params, TargetModules};
 
@@ -24,7 +23,7 @@ impl Lora {
                 expected: "LORA",
             });
         };
-        let given = Given::new(adapter);
+        let given = Given::new(adapter)?;
         let config = LoraConfig {
             target_modules: given.target_modules(),
             exclude_modules: None,
@@ -43,36 +42,21 @@ impl Lora {
     }
 
     /// Values of A, B and the magnitude that a file gives, if it does, in Burn's orientation.
-    pub(super) fn given(&self, param: &ParamInfo) -> Result<Option<Vec<TensorData>>, Error> {
-        let Some(tensors) = self.given.modules.get(param.module_path()) else { return Ok(None) };
-        let ModuleTensors::Lora { a, b, magnitude } = tensors else { return Ok(None) };
-        let (rank, _) = self.config.rank_and_scaling(param.module_path())?;
-        let (found, want) =
-            ([a.shape(), b.shape()], [[rank, param.shape[0]], [param.shape[1], rank]]);
-        if found.iter().zip(want).any(|(found, want)| found.as_slice() != want) {
-            return Err(Error::Record {
-                entry: param.path.clone(),
-                problem: format!("lora_A and lora_B are {found:?}, expected {want:?}"),
-            });
-        }
+    pub(super) fn given(&self, param: &ParamInfo) -> Option<Vec<TensorData>> {
+        let tensors = self.given.modules.get(param.module_path())?;
+        let ModuleTensors::Lora { a, b, magnitude } = tensors else { return None };
         let factors = [a, b].map(|factor| transposed(factor, &param.device));
         let row = |m: &TensorData| {
-            let m: Vec<f32> = m.iter().collect();
-            TensorData::new(m, [1, param.shape[1]])
+            let values: Vec<f32> = m.iter().collect();
+            let length = values.len();
+            TensorData::new(values, [1, length])
         };
-        let magnitude = magnitude.as_ref().map(row);
-        Ok(Some(factors.into_iter().chain(magnitude).collect()))
+        Some(factors.into_iter().chain(magnitude.as_ref().map(row)).collect())
     }
 
     pub(super) fn to_adapter(&self, params: &Params) -> Result<AdapterFiles, Error> {
         let config = &self.config;
         let pissa = config.init_lora_weights != LoraInit::Kaiming;
-        check(
-            !(pissa && config.use_dora),
-            "use_dora",
-            true,
-            "false with PiSSA for an adapter file: merge the model instead",
-        )?;
         // A PiSSA adapter is the difference of two products, for the original weights.
         let (factor, alpha) = if pissa { (2, 2.0) } else { (1, 1.0) };
         let double = |(pattern, r): (&String, &usize)| (pattern.clone(), factor * r);
@@ -96,7 +80,7 @@ impl Lora {
                 ..AdapterConfig::new(PeftType::Lora(fields), alpha, names)
             }),
             modules: modules.collect::<Result<_, Error>>()?,
-            other: Default::default(),
+            other: self.given.whole(),
         })
     }
 

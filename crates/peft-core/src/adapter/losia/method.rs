@@ -188,6 +188,10 @@ impl Method for Losia {
         }
     }
 
+    fn total_steps(&self) -> Option<usize> {
+        Some(self.config.total_steps)
+    }
+
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         let selected = self.select(catalogue)?;
         self.check_first_subnets(&selected)?;

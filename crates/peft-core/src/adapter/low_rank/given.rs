@@ -24,14 +24,17 @@ pub struct Given {
 }
 
 impl Given {
-    pub fn new(adapter: &AdapterFiles) -> Self {
+    /// # Errors
+    /// [`Error::StoredTensor`] for tensors that do not fit the configuration.
+    pub fn new(adapter: &AdapterFiles) -> Result<Self, Error> {
+        adapter.check()?;
         let rank_pattern = match &adapter.config.peft_type {
             PeftType::AdaLora(fields) => fields.rank_pattern.clone().unwrap_or_default(),
             PeftType::Lora(_) => BTreeMap::new(),
         };
         let (modules, whole) = (adapter.modules.clone(), adapter.other.clone());
         let config = Some(adapter.config.clone());
-        Self { config, modules, rank_pattern, whole, placed: Vec::new() }
+        Ok(Self { config, modules, rank_pattern, whole, placed: Vec::new() })
     }
 
     /// The schedule that allocated the file's ranks, if they were.
@@ -63,12 +66,18 @@ impl Given {
 
     /// Refuses a model that lacks a module or a parameter of the file.
     pub fn place(&mut self, catalogue: &Catalogue) -> Result<(), Error> {
-        let linear = |path: &str| {
+        for (path, tensors) in &self.modules {
             let mut linears = catalogue.params().iter().filter(|p| p.is_linear_weight());
-            linears.any(|p| p.module_path() == path)
-        };
-        if let Some(lost) = self.modules.keys().find(|path| !linear(path)) {
-            return Err(no_match("adapter", lost, catalogue));
+            let param = linears.find(|p| p.module_path() == path);
+            let param = param.ok_or_else(|| no_match("adapter", path, catalogue))?;
+            let found = tensors.features();
+            if found != param.shape[..] {
+                return Err(Error::Setting {
+                    key: "adapter",
+                    found: format!("for {found:?} features at `{path}` of {:?}", param.shape),
+                    expected: "an adapter for this base model",
+                });
+            }
         }
         for (path, data) in &self.whole {
             let param = catalogue.params().iter().find(|p| p.path == *path);
@@ -76,6 +85,23 @@ impl Given {
             self.placed.push((param.id, oriented(data, param)?, param.shape.len()));
         }
         Ok(())
+    }
+
+    /// The parameters stored whole, as the file had them.
+    pub fn whole(&self) -> BTreeMap<String, TensorData> {
+        self.whole.clone()
+    }
+
+    /// Refuses to say that the original weights are still there.
+    ///
+    /// # Errors
+    /// [`Error::Irreversible`] if parameters were replaced by the file's.
+    pub fn require_reversible(&self) -> Result<(), Error> {
+        let reason = "the adapter's file replaced it";
+        match self.whole.keys().next() {
+            Some(path) => Err(Error::Irreversible { path: path.clone(), reason }),
+            None => Ok(()),
+        }
     }
 
     /// Plans the parameters stored whole.
