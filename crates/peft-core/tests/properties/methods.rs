@@ -87,8 +87,9 @@ pub fn adalora_config() -> AdaLoraConfig {
         .with_tinit(2)
         .with_tfinal(5)
         .with_delta_t(3)
-        .with_lora_alpha(16.0)
-        .with_learning_rate(5e-2)
+        .with_lora_alpha(32.0)
+        .with_orth_reg_weight(0.05)
+        .with_learning_rate(1e-1)
 }
 
 pub fn masked() -> AdaLoraConfig {
