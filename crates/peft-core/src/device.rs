@@ -7,11 +7,12 @@ use crate::Error;
 /// Names that [`device_by_name`] knows, whether compiled in or not.
 const BACKENDS: [&str; 5] = ["auto", "flex", "ndarray", "wgpu", "cuda"];
 
-/// The device called `name`: `auto` (Burn's choice: a GPU if a GPU backend is compiled in, then
-/// flex, then ndarray), `flex`, `ndarray`, `wgpu`, `cuda` or `cuda:N`.
+/// The device called `name`: `auto` (a GPU if this machine has one and its backend is compiled in,
+/// then flex, then ndarray), `flex`, `ndarray`, `wgpu`, `cuda` or `cuda:N`.
 ///
 /// # Errors
-/// [`Error::Device`] if the name is unknown or its backend is not compiled in.
+/// [`Error::Device`] if the name is unknown or its backend is not compiled in,
+/// [`Error::DeviceMissing`] if this machine has no such device or no driver for it.
 pub fn device_by_name(name: &str) -> Result<Device, Error> {
     let (backend, index) = match name.split_once(':') {
         Some((backend, index)) => (backend, index.parse::<usize>().ok()),
@@ -19,27 +20,50 @@ pub fn device_by_name(name: &str) -> Result<Device, Error> {
     };
     let index = index.filter(|&index| index == 0 || backend == "cuda");
     match (backend, index) {
-        ("auto", Some(_))
-            if cfg!(any(
-                feature = "flex",
-                feature = "ndarray",
-                feature = "wgpu",
-                feature = "cuda"
-            )) =>
-        {
-            Ok(Device::default())
-        }
+        ("auto", Some(_)) => automatic().ok_or_else(|| missing(name)),
         #[cfg(feature = "flex")]
         ("flex", Some(_)) => Ok(Device::flex()),
         #[cfg(feature = "ndarray")]
         #[expect(deprecated, reason = "still a backend that people test on")]
         ("ndarray", Some(_)) => Ok(Device::ndarray()),
         #[cfg(feature = "wgpu")]
-        ("wgpu", Some(_)) => Ok(Device::wgpu(burn::tensor::DeviceKind::default())),
+        ("wgpu", Some(_)) => wgpu().ok_or_else(|| missing(name)),
         #[cfg(feature = "cuda")]
-        ("cuda", Some(index)) => Ok(Device::cuda(index)),
+        ("cuda", Some(index)) => cuda(index).ok_or_else(|| missing(name)),
         _ => Err(Error::Device { name: name.into(), compiled: compiled() }),
     }
+}
+
+/// The first device there is, the fastest backends first.
+fn automatic() -> Option<Device> {
+    let found = None;
+    #[cfg(feature = "cuda")]
+    let found = found.or_else(|| cuda(0));
+    #[cfg(feature = "wgpu")]
+    let found = found.or_else(wgpu);
+    #[cfg(feature = "flex")]
+    let found = found.or_else(|| Some(Device::flex()));
+    #[cfg(feature = "ndarray")]
+    #[expect(deprecated, reason = "still a backend that people test on")]
+    let found = found.or_else(|| Some(Device::ndarray()));
+    found
+}
+
+/// CUDA device number `index`. Opening one that is not there would panic in the driver's loader.
+#[cfg(feature = "cuda")]
+fn cuda(index: usize) -> Option<Device> {
+    let count = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len();
+    (index < count).then(|| Device::cuda(index))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu() -> Option<Device> {
+    let none = Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec().is_empty();
+    (!none).then(|| Device::wgpu(burn::tensor::DeviceKind::default()))
+}
+
+fn missing(name: &str) -> Error {
+    Error::DeviceMissing { name: name.into() }
 }
 
 fn compiled() -> Vec<&'static str> {

@@ -100,6 +100,12 @@ pub enum Error {
         /// Backends compiled in.
         compiled: Vec<&'static str>,
     },
+    /// The backend is compiled in, but this machine has no such device.
+    #[error("no device `{name}` on this machine")]
+    DeviceMissing {
+        /// Name asked for.
+        name: String,
+    },
     /// A record does not fit the configuration or the model it is restored into.
     #[error("record entry `{entry}`: {problem}")]
     Record {
@@ -189,6 +195,11 @@ impl Error {
             }
             Error::Record { .. } => {
                 "restore with the configuration and base model the record was written with".into()
+            }
+            Error::DeviceMissing { .. } => {
+                "check that its driver is installed (`nvidia-smi`, `vulkaninfo`), or choose another \
+                 device"
+                    .into()
             }
             Error::Device { compiled, .. } => format!(
                 "this build has {}; others are Cargo features (`--features cuda`)",
