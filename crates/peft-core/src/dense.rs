@@ -33,7 +33,7 @@ pub(crate) fn record<M: Module>(
         .iter()
         .map(|DenseParam { id, path, .. }| {
             let gone = || Error::ParameterGone { path: path.clone() };
-            record.tensors.insert(entry(path), collect.0.remove(id).ok_or_else(gone)?());
+            record.tensors.insert(entry(path), collect.0.remove(id).ok_or_else(gone)?(false));
             Ok((path.clone(), id.val()))
         })
         .collect()
@@ -44,12 +44,11 @@ pub(crate) fn export<M: Module>(
     model: &M,
     params: &[DenseParam],
 ) -> Result<BTreeMap<String, TensorData>, Error> {
-    let mut values = Record::default();
-    record(model, params, &mut values)?;
-    let stored = params.iter().map(|DenseParam { path, is_linear_weight, .. }| {
+    let mut collect = Collect(HashMap::new());
+    model.visit(&mut collect);
+    let stored = params.iter().map(|DenseParam { id, path, is_linear_weight }| {
         let gone = || Error::ParameterGone { path: path.clone() };
-        let data = values.tensors.remove(&entry(path)).ok_or_else(gone)?;
-        Ok((path.clone(), if *is_linear_weight { transposed(data) } else { data }))
+        Ok((path.clone(), collect.0.remove(id).ok_or_else(gone)?(*is_linear_weight)))
     });
     stored.collect()
 }
@@ -62,17 +61,6 @@ pub(crate) fn modules(params: &[DenseParam]) -> Vec<String> {
     };
     let modules: BTreeSet<String> = params.iter().map(module).collect();
     modules.into_iter().collect()
-}
-
-/// `[a, b]` as `[b, a]`, whatever the elements are.
-fn transposed(data: TensorData) -> TensorData {
-    let (rows, cols) = (data.shape()[0], data.shape()[1]);
-    let size = data.dtype().size();
-    let bytes = data.bytes();
-    let at = |row: usize, col: usize| &bytes[(row * cols + col) * size..][..size];
-    let transposed: Vec<u8> =
-        (0..cols).flat_map(|col| (0..rows).flat_map(move |row| at(row, col))).copied().collect();
-    TensorData::from_bytes_vec(transposed, [cols, rows], data.dtype())
 }
 
 /// Puts recorded values and identities into the parameters.
@@ -96,7 +84,8 @@ pub(crate) fn restore<M: Module>(
     put.misshapen.map_or(Ok(model), Err)
 }
 
-type Read = Box<dyn FnOnce() -> TensorData>;
+/// Reads a value back, transposed or not.
+type Read = Box<dyn FnOnce(bool) -> TensorData>;
 
 /// Handles to the values, so that only those asked for are read back from the device.
 struct Collect(HashMap<ParamId, Read>);
@@ -104,7 +93,11 @@ struct Collect(HashMap<ParamId, Read>);
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.base().without_autodiff();
-        self.0.insert(param.id, Box::new(move || value.into_data()));
+        let read = move |transposed| match transposed {
+            true => value.swap_dims(0, 1).into_data(),
+            false => value.into_data(),
+        };
+        self.0.insert(param.id, Box::new(read));
     }
 }
 

@@ -169,8 +169,12 @@ impl<T: Method> Tuner<T> {
         let saved = &self.config.modules_to_save;
         Ok(match self.method.export(self.steps, &Params::of(model))? {
             Some(AdapterFile::Peft(mut adapter)) if !saved.is_empty() => {
-                adapter.config.modules_to_save = Some(dense::modules(&self.dense));
-                adapter.other = dense::export(model, &self.dense)?;
+                // What came with a file and was not trained is still part of the adapter.
+                let names = adapter.config.modules_to_save.get_or_insert_default();
+                names.extend(dense::modules(&self.dense));
+                names.sort();
+                names.dedup();
+                adapter.other.extend(dense::export(model, &self.dense)?);
                 Some(AdapterFile::Peft(adapter))
             }
             Some(AdapterFile::Losia(_)) if !saved.is_empty() => None,

@@ -112,9 +112,19 @@ fn modules_to_save_travel_with_a_peft_adapter() {
     let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();
     let base = Mlp::new(&device, true);
     let (tuner, model) = Tuner::attach(lora, TunerConfig::default(), base).unwrap();
-    assert_eq!(tuner.export(&model).unwrap(), Some(AdapterFile::Peft(adapter)), "written again");
+    let again = tuner.export(&model).unwrap();
+    assert_eq!(again, Some(AdapterFile::Peft(adapter.clone())), "written again");
     let error = tuner.detach(model).unwrap_err();
     assert!(matches!(error, Error::Irreversible { .. }), "{error}");
+
+    // Training something else densely does not lose what the file had.
+    let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();
+    let saved = TunerConfig { modules_to_save: vec!["blocks.1.bias".into()], ..Default::default() };
+    let (tuner, model) = Tuner::attach(lora, saved, Mlp::new(&device, true)).unwrap();
+    let Some(AdapterFile::Peft(both)) = tuner.export(&model).unwrap() else { panic!("PEFT") };
+    let paths: Vec<_> = both.other.keys().map(String::as_str).collect();
+    assert_eq!(paths, ["blocks.1.bias", "head.bias", "head.weight"]);
+    assert_eq!(both.config.modules_to_save.unwrap(), ["blocks.1", "head"]);
 }
 
 fn lora() -> Candidate {
