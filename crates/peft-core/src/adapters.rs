@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 
-use crate::adapter::adalora::{AdaLora, AdaLoraConfig};
-use crate::adapter::lora::{Lora, LoraConfig};
-use crate::store::{AdapterFiles, PeftType};
-use crate::{Error, Method, Tuner, TunerConfig};
+use crate::adapter_file::attached;
+use crate::store::AdapterFiles;
+use crate::{Error, Tuner};
 
 /// A base model and adapters for it, by name.
 ///
@@ -46,11 +45,7 @@ impl<M: Module> Adapters<M> {
     /// # Errors
     /// What the adapter's method refuses about it or the base.
     pub fn load(&mut self, name: impl Into<String>, files: AdapterFiles) -> Result<(), Error> {
-        let method: Box<dyn Method> = match files.config.peft_type {
-            PeftType::Lora(_) => Box::new(Lora::from_adapter(&files, LoraConfig::new(1))?),
-            PeftType::AdaLora(_) => Box::new(AdaLora::from_adapter(&files, AdaLoraConfig::new(2))?),
-        };
-        let (tuner, model) = Tuner::attach(method, TunerConfig::default(), self.base.clone())?;
+        let (tuner, model) = attached(&files, self.base.clone())?;
         self.adapted.insert(name.into(), Adapted { files, tuner, model });
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The float parameters of a model: what can be adapted or trained.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use crate::Error;
+use crate::visit::{Place, VisitFloat, visit_floats};
 
 /// One float parameter of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +51,7 @@ impl Catalogue {
     /// [`Error::AlreadyAttached`] if any parameter carries a reparameterization.
     pub fn of<M: Module>(model: &M) -> Result<Self, Error> {
         let mut lister = Lister::default();
-        model.visit(&mut lister);
+        visit_floats(model, &mut lister);
         match lister.attached {
             Some(path) => Err(Error::AlreadyAttached { path }),
             None => Ok(Self { params: lister.params }),
@@ -68,35 +69,29 @@ impl Catalogue {
     }
 }
 
+/// A model of which only the parameters' names and shapes are known, in the order of its traversal.
+impl FromIterator<ParamInfo> for Catalogue {
+    fn from_iter<I: IntoIterator<Item = ParamInfo>>(params: I) -> Self {
+        Self { params: params.into_iter().collect() }
+    }
+}
+
 #[derive(Default)]
 struct Lister {
-    path: Vec<String>,
-    containers: Vec<String>,
     params: Vec<ParamInfo>,
     attached: Option<String>,
 }
 
-impl ModuleVisitor for Lister {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        if container_type == "Reparameterization" {
-            self.attached.get_or_insert_with(|| self.path.join("."));
+impl VisitFloat for Lister {
+    fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
+        if let Some(adapted) = place.reparameterized() {
+            self.attached.get_or_insert_with(|| adapted.path());
         }
-        self.path.push(name.to_string());
-        self.containers.push(container_type.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.containers.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let container = self.containers.last().map(String::as_str).unwrap_or_default();
         let base = param.base();
         self.params.push(ParamInfo {
             id: param.id,
-            path: self.path.join("."),
-            container: container.strip_prefix("Struct:").unwrap_or(container).to_string(),
+            path: place.path(),
+            container: place.container().into(),
             shape: base.dims().to_vec(),
             device: base.device(),
         });

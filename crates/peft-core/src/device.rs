@@ -1,6 +1,6 @@
 //! Choosing a device by name, among the backends compiled in.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use crate::Error;
 
@@ -34,6 +34,23 @@ pub fn device_by_name(name: &str) -> Result<Device, Error> {
     }
 }
 
+/// Whether `device` computes on the CPU, in the memory of this machine, be it an autodiff device or
+/// not.
+pub fn is_cpu(device: &Device) -> bool {
+    let device = device.clone().inner();
+    #[cfg(feature = "flex")]
+    if device == Device::flex() {
+        return true;
+    }
+    #[cfg(feature = "ndarray")]
+    #[expect(deprecated, reason = "still a backend that people test on")]
+    if device == Device::ndarray() {
+        return true;
+    }
+    drop(device);
+    false
+}
+
 /// The first device there is, the fastest backends first.
 fn automatic() -> Option<Device> {
     let found = None;
@@ -60,6 +77,15 @@ fn cuda(index: usize) -> Option<Device> {
 fn wgpu() -> Option<Device> {
     let none = Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec().is_empty();
     (!none).then(|| Device::wgpu(burn::tensor::DeviceKind::default()))
+}
+
+/// Whether `device` multiplies matrices of f32 in f32. Burn uses CUDA's tensor cores for them, which
+/// round the factors to TF32: 10 bits of mantissa, three decimal digits.
+pub fn multiplies_in_f32(device: &Device) -> bool {
+    const SIZE: usize = 256;
+    let x = Tensor::<2>::full([SIZE, SIZE], 1.0 + 2_f32.powi(-13), device);
+    let lost = x.clone().matmul(Tensor::eye(SIZE, device)).sub(x).abs().max();
+    lost.into_data().iter::<f32>().all(|lost| lost == 0.0)
 }
 
 fn missing(name: &str) -> Error {
@@ -94,6 +120,20 @@ mod tests {
         }
         let hint = device_by_name("gpu").unwrap_err().hint().unwrap();
         assert!(hint.starts_with("this build has auto, "), "{hint}");
+    }
+
+    #[test]
+    fn backends_of_the_cpu_are_known() {
+        for name in ["flex", "ndarray"] {
+            let device = device_by_name(name).unwrap();
+            assert!(is_cpu(&device) && is_cpu(&device.autodiff()), "{name}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "ndarray")]
+    fn a_cpu_multiplies_in_f32() {
+        assert!(multiplies_in_f32(&device_by_name("ndarray").unwrap()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// How much a loss would change if an entry of the weight were removed, with `x = W ⊙ ∂L/∂W`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sensitivity {
     /// `|x − ½x²|`, both terms of the Taylor expansion with the squared gradient in place of the

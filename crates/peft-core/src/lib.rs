@@ -29,6 +29,7 @@
 //! and dense gradients.
 
 pub mod adapter;
+mod adapter_file;
 mod adapters;
 mod catalogue;
 mod dense;
@@ -39,27 +40,32 @@ pub mod hook;
 mod importance;
 pub mod method;
 mod optimizer;
+mod outline;
 mod params;
 mod plan;
 mod record;
 mod rng;
 pub mod schedule;
+mod settings;
 pub mod store;
 pub mod subnet;
 pub mod target;
 #[cfg(test)]
 mod testing;
 mod tuner;
+mod visit;
 
 pub use adapters::Adapters;
 pub use catalogue::{Catalogue, ParamInfo};
-pub use device::device_by_name;
+pub use device::{device_by_name, is_cpu, multiplies_in_f32};
 pub use error::Error;
 pub use importance::{Importance, Sensitivity};
 pub use method::{Event, Method};
 pub use optimizer::Optimizer;
+pub use outline::{AdaptedWeight, Outline};
 pub use params::Params;
 pub use plan::Plan;
 pub use record::Record;
 pub use target::{TargetModules, Targeting};
 pub use tuner::{ParamCounts, StepReport, Tuner, TunerConfig};
+pub use visit::{Place, VisitFloat, visit_floats};

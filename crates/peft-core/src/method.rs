@@ -28,7 +28,8 @@ pub trait Method: Send {
     /// Decides which parameters of the catalogued model get an adapter, and starts its state.
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error>;
 
-    /// Sets what depends on the weights' values, right after attachment.
+    /// Sets what depends on the weights' values, right after attachment, unless a record is
+    /// restored instead.
     ///
     /// # Errors
     /// What the method refuses about those values.
@@ -40,10 +41,12 @@ pub trait Method: Send {
     /// eyes only, and adds that of its penalty term, if it has one, whose value `[1]` it returns.
     fn observe(
         &mut self,
-        step: usize,
-        params: &Params,
-        grads: &mut GradientsParams,
-    ) -> Result<Option<Tensor<1>>, Error>;
+        _step: usize,
+        _params: &Params,
+        _grads: &mut GradientsParams,
+    ) -> Result<Option<Tensor<1>>, Error> {
+        Ok(None)
+    }
 
     /// Takes the (clipped) gradients of its own parameters and decides what changes at the end of
     /// `step`.
@@ -75,7 +78,8 @@ pub trait Method: Send {
     fn record(&self, params: &Params) -> Result<Record, Error>;
 
     /// Restores what [`record`](Method::record) returned, after `step` steps, on a model to which
-    /// this method was attached anew from the original weights.
+    /// this method was attached anew from the original weights, whether or not it was
+    /// [initialised](Method::initialize).
     fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan, Error>;
 }
 

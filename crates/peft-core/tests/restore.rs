@@ -3,8 +3,10 @@
 mod common;
 
 use burn::tensor::TensorData;
-use common::{Mlp, attach, batches, config, device, step};
+use common::{Mlp, attach, batches, bits, config, device, step, values};
+use peft_core::adapter::lora::{Lora, LoraConfig};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
+use peft_core::store::AdapterFile;
 use peft_core::subnet::Subnet;
 use peft_core::{Error, Record, TargetModules, Tuner, TunerConfig};
 use serde_json::json;
@@ -91,4 +93,24 @@ fn settings_that_fit_no_weight_are_refused_at_attachment() {
     assert!(matches!(error, Error::NoMatch { key: "first_subnets", .. }), "{error}");
     let error = first("blocks.0.weight", subnet(vec![12])).to_string();
     assert!(error.contains("rows reach 12") && error.contains("`blocks.0.weight`"), "{error}");
+}
+
+#[test]
+fn a_resumed_adapter_has_the_parameters_of_its_file() {
+    let base = || Mlp::new(&device(), true);
+    let fresh = Lora::new(LoraConfig::new(4)).unwrap();
+    let (tuner, model) = Tuner::attach(fresh, TunerConfig::default(), base()).unwrap();
+    let Some(AdapterFile::Peft(mut files)) = tuner.export(&model).unwrap() else { panic!() };
+    files.config.modules_to_save = Some(vec!["head".into()]);
+    files.other.insert("head.bias".into(), TensorData::from([0.5_f32; 10]));
+
+    let lora = || Lora::from_adapter(&files, LoraConfig::new(4)).unwrap();
+    let (tuner, model) = Tuner::attach(lora(), TunerConfig::default(), base()).unwrap();
+    let record = tuner.record(&model).unwrap();
+    let resumed = Tuner::resume(lora(), TunerConfig::default(), base(), &record);
+    let (want, got) = (values(&model), values(&resumed.unwrap().1));
+    assert!(want.iter().any(|(path, bias)| path == "head.bias" && bits(bias) == [0x3f00_0000; 10]));
+    for ((path, want), (_, got)) in want.iter().zip(&got) {
+        assert_eq!(bits(want), bits(got), "{path}");
+    }
 }

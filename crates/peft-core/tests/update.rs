@@ -91,8 +91,8 @@ fn importance_sees_the_gradient_before_clipping() {
             Constant::new(&device()).attach(config().with_period(1), max_grad_norm);
         let (_, report) = model.step(&mut tuner);
         let [Event::Relocalization(event)] = &report.events[..] else { panic!("no move") };
-        event.score.clone().into_data().iter::<f32>().collect::<Vec<_>>()
+        event.score_sum
     };
-    assert!(score(None).iter().any(|&score| score > 0.0));
+    assert!(score(None) > 0.0);
     assert_eq!(score(None), score(Some(1e-3)));
 }

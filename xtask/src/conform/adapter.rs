@@ -17,7 +17,7 @@ pub fn run(case: &Case, device: &Device) -> Result<Comparison, CaseError> {
     let mut comparison = Comparison::default();
     let base = model::load(&case.base()?, device)?;
     let mut adapter = read(case)?;
-    adapter.config.lora_dropout = 0.0; // recorded in evaluation mode
+    without_dropout(&mut adapter, &mut comparison);
     let (tuner, model) = Tuner::attach(method(&adapter)?, TunerConfig::default(), base)?;
     let (io, device) = (case.tensors("io")?, device.clone().autodiff());
 
@@ -40,6 +40,15 @@ pub fn run(case: &Case, device: &Device) -> Result<Comparison, CaseError> {
         comparison.tensor(case, "merged_weights", name, got, want)?;
     }
     Ok(comparison)
+}
+
+/// Switches dropout off, with which a gradient would be computed here: what is compared was recorded
+/// in evaluation mode, gradients included.
+fn without_dropout(adapter: &mut AdapterFiles, comparison: &mut Comparison) {
+    let dropout = std::mem::replace(&mut adapter.config.lora_dropout, 0.0);
+    if dropout > 0.0 {
+        comparison.note(format!("without lora_dropout {dropout}, as recorded (evaluation mode)"));
+    }
 }
 
 /// The adapter under the names PEFT gives its files.
@@ -86,4 +95,35 @@ fn gradients(
         comparison.tensor(case, "grads", name, &got, want)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use crate::conform::{Outcome, run};
+
+    #[test]
+    fn dropout_is_off_and_the_report_says_so() {
+        let cases = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases"));
+        let (from, to) = (cases.join("lora_tiny"), tempfile::tempdir().unwrap());
+        for entry in from.read_dir().unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+        }
+        let edit = |file: &str, key: &str, value: Value| {
+            let path = to.path().join(file);
+            let mut json: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            json[key] = value;
+            std::fs::write(path, json.to_string()).unwrap();
+        };
+        edit("case.json", "base", json!(cases.join("llama_tiny")));
+        edit("adapter_config.json", "lora_dropout", json!(0.5));
+        let device = peft_core::device_by_name("flex").unwrap();
+        let (_, outcome) = run(to.path(), &device).unwrap();
+        let Outcome::Pass(comparison) = outcome else { panic!("{outcome:?}") };
+        assert!(comparison.to_string().contains("without lora_dropout 0.5"), "{comparison}");
+    }
 }

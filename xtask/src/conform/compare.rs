@@ -91,7 +91,8 @@ impl Comparison {
         }
     }
 
-    /// Says in the report why a comparison ended early.
+    /// Says something in the report: under what condition a comparison was made, or why it ended
+    /// early.
     pub fn note(&mut self, note: String) {
         self.note = Some(note);
     }

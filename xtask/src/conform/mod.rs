@@ -1,16 +1,15 @@
 //! Runs recorded reference cases: every folder with a `case.json`.
 
-mod adalora_trace;
 mod adapter;
 mod budget_table;
 mod case;
 mod compare;
-mod losia_trace;
 mod losia_unit;
 mod lr_table;
 mod model;
 mod peft_names;
 mod tensors;
+mod trace;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -68,9 +67,9 @@ pub fn run(dir: &Path, device: &Device) -> Result<(Case, Outcome), CaseError> {
     let comparison = match case.kind.as_str() {
         "model" => model::run(&case, device),
         "adapter" => adapter::run(&case, device),
-        "adalora_trace" => adalora_trace::run(&case, device),
+        "adalora_trace" => trace::adalora::run(&case, device),
         "budget_table" => budget_table::run(&case),
-        "losia_trace" => losia_trace::run(&case, device),
+        "losia_trace" => trace::losia::run(&case, device),
         "losia_unit" => losia_unit::run(&case, device),
         _ => lr_table::run(&case),
     }?;

@@ -83,8 +83,9 @@ impl BudgetSchedule {
         }
     }
 
-    /// The step of the last cut, which is made whether or not one is due: with no final phase, the
-    /// last step of the run.
+    /// The step of the last cut, which is made whether or not one is due. With no final phase it is
+    /// the last step of the run, so that every run ends within its budget; the references' last cut
+    /// would come one step later, and is never made.
     pub fn last_cut(&self) -> usize {
         (self.total_step - self.tfinal).min(self.total_step - 1)
     }

@@ -4,8 +4,12 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::error::check;
+
 /// Shape of a subnet's learning rate over the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LrScheduler {
     /// One period of linear warm-up after every re-localisation, then a cosine down to
@@ -110,6 +114,23 @@ impl DenseSchedule {
     fn floored_cosine(&self, progress: f64) -> f64 {
         self.min_lr_ratio + (1.0 - self.min_lr_ratio) * 0.5 * (1.0 + (PI * progress).cos())
     }
+}
+
+/// Checks the settings of a learning rate.
+///
+/// # Errors
+/// [`Error::Setting`] with the first one out of range.
+pub(crate) fn check_learning_rate(
+    learning_rate: f64,
+    min_lr_ratio: f64,
+    warmup_ratio: f64,
+) -> Result<(), Error> {
+    let valid = learning_rate.is_finite() && learning_rate >= 0.0;
+    check(valid, "learning_rate", learning_rate, "a finite rate, 0 or more")?;
+    for (key, ratio) in [("min_lr_ratio", min_lr_ratio), ("warmup_ratio", warmup_ratio)] {
+        check((0.0..=1.0).contains(&ratio), key, ratio, "a share in [0, 1]")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,5 +6,6 @@ mod learning_rate;
 mod slots;
 
 pub use budget::{BudgetSchedule, Phase};
+pub(crate) use learning_rate::check_learning_rate;
 pub use learning_rate::{DenseSchedule, LrScheduler, SubnetSchedule};
 pub use slots::{Slots, UpdateType};

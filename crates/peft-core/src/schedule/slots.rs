@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which layers share a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateType {
     /// One layer after another, `period` steps each (the reference's `asy_period`).

@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod any;
 mod blocks;
 mod combine;
 mod config;
@@ -23,6 +24,7 @@ mod fields;
 mod files;
 mod fit;
 mod modules;
+mod names;
 mod patterns;
 #[cfg(test)]
 mod testing;
@@ -33,6 +35,7 @@ use std::path::Path;
 use burn::tensor::TensorData;
 
 use crate::Error;
+pub use any::AdapterFile;
 pub use blocks::SettledBlocks;
 pub use config::{AdaLoraFields, AdapterConfig, InitLoraWeights, LoraFields, PeftType};
 use files::Staged;
@@ -42,28 +45,6 @@ pub use patterns::Patterns;
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PICKLED: &str = "adapter_model.bin";
-
-/// What a method leaves beside the base model.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AdapterFile {
-    /// In PEFT's format.
-    Peft(Box<AdapterFiles>),
-    /// LoSiA's settled blocks.
-    Losia(SettledBlocks),
-}
-
-impl AdapterFile {
-    /// Writes the adapter into the folder `dir`, which must exist.
-    ///
-    /// # Errors
-    /// [`Error::File`] with the file named.
-    pub fn write(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
-        match self {
-            Self::Peft(adapter) => adapter.write(dir),
-            Self::Losia(blocks) => blocks.write(dir),
-        }
-    }
-}
 
 /// What an adapter folder of PEFT holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +72,7 @@ impl AdapterFiles {
         let config = AdapterConfig::parse(&files::read_text(&path)?, &path)?;
         let path = dir.as_ref().join(WEIGHTS);
         refuse_pickled(dir.as_ref(), &path)?;
-        let (modules, other) = modules::sort(&config, files::read_tensors(&path)?, &path)?;
+        let (modules, other) = names::sort(&config, files::read_tensors(&path)?, &path)?;
         fit::check(&config, &modules, &path)?;
         Ok(Self { config, modules, other })
     }
@@ -109,7 +90,7 @@ impl AdapterFiles {
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
         let path = dir.as_ref().join(WEIGHTS);
         fit::check(&self.config, &self.modules, &path)?;
-        let tensors = modules::flatten(&self.config, &self.modules, &self.other, &path)?;
+        let tensors = names::flatten(&self.config, &self.modules, &self.other, &path)?;
         let tensors = files::tensor_bytes(&path, &tensors)?;
         let config_path = dir.as_ref().join(CONFIG);
         let config = self.config.to_json(&config_path)?;

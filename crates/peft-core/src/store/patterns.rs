@@ -8,7 +8,7 @@ use crate::Error;
 /// Patterns and their values, compiled to be asked for many modules.
 #[derive(Debug)]
 pub struct Patterns<'a, T> {
-    rules: Vec<(Regex, &'a T)>,
+    rules: Vec<(Regex, &'a str, &'a T)>,
 }
 
 impl<'a, T> Patterns<'a, T> {
@@ -25,15 +25,21 @@ impl<'a, T> Patterns<'a, T> {
                 pattern: pattern.clone(),
                 reason: e.to_string(),
             };
-            Ok((regex.map_err(refuse)?, value))
+            Ok((regex.map_err(refuse)?, pattern.as_str(), value))
         });
         Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
 
     /// The value of the first pattern that matches, in the order of the configuration.
     pub fn value(&self, module_path: &str) -> Option<&'a T> {
-        let rule = self.rules.iter().find(|(regex, _)| regex.is_match(module_path));
-        rule.map(|(_, value)| *value)
+        let rule = self.rules.iter().find(|(regex, ..)| regex.is_match(module_path));
+        rule.map(|(.., value)| *value)
+    }
+
+    /// The first pattern that matches none of the modules.
+    pub fn idle(&self, module_paths: &[&str]) -> Option<&'a str> {
+        let idle = |(regex, ..): &&(Regex, _, _)| !module_paths.iter().any(|p| regex.is_match(p));
+        self.rules.iter().find(idle).map(|(_, pattern, _)| *pattern)
     }
 }
 

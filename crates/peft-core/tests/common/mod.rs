@@ -3,12 +3,12 @@
 
 pub mod oracle;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
-use peft_core::{Event, Tuner, TunerConfig, device_by_name, hook};
+use peft_core::{Event, Place, Tuner, TunerConfig, VisitFloat, device_by_name, hook, visit_floats};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -110,21 +110,15 @@ pub fn step(tuner: &mut Tuner<Losia>, model: Mlp, batch: &Batch) -> (Mlp, f32, V
 
 /// Every float parameter by path, adapters included.
 pub fn values<M: Module>(model: &M) -> Vec<(String, TensorData)> {
-    struct Collect(Vec<String>, Vec<(String, TensorData)>);
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.push((self.0.join("."), param.base().into_data()));
+    struct Collect(Vec<(String, TensorData)>);
+    impl VisitFloat for Collect {
+        fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
+            self.0.push((place.path(), param.base().into_data()));
         }
     }
-    let mut collect = Collect(vec![], vec![]);
-    model.visit(&mut collect);
-    collect.1
+    let mut collect = Collect(vec![]);
+    visit_floats(model, &mut collect);
+    collect.0
 }
 
 pub fn max_difference(a: &TensorData, b: &TensorData) -> f32 {

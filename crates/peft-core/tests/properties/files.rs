@@ -7,54 +7,61 @@ use peft_core::store::{AdapterFile, AdapterFiles, PeftType, SettledBlocks};
 use peft_core::{Error, Method, Params, Tuner, TunerConfig};
 
 use crate::common::{Mlp, bits, device, max_difference, values};
-use crate::methods::{Candidate, adalora_config, adapting};
-use crate::{Run, boxed, output};
+use crate::inspect::output;
+use crate::methods::{Candidate, adalora_config, adapting, named};
+use crate::{OTHER_SEED, Run, SEED};
 
-/// Written, read and attached to a fresh base.
-fn reloaded(run: &Run) -> Mlp {
+/// What training changed.
+pub fn file(run: &Run) -> AdapterFile {
+    run.tuner.export(&run.model).unwrap().expect("a file")
+}
+
+/// `file` written, read, and gone on from on a fresh base under another seed.
+pub fn load(candidate: &Candidate, file: &AdapterFile) -> Run {
     let dir = tempfile::tempdir().unwrap();
-    let file = run.tuner.export(&run.model).unwrap().expect("a file");
     file.write(dir.path()).unwrap();
     let base = Mlp::new(&device(), true);
-    match &file {
-        AdapterFile::Losia(blocks) => {
-            let read = SettledBlocks::read(dir.path()).unwrap();
-            assert_eq!(read.0.len(), blocks.0.len());
-            read.apply(base).unwrap()
+    let (method, base) = match file {
+        AdapterFile::Losia(_) => {
+            let blocks = SettledBlocks::read(dir.path()).unwrap();
+            (candidate.method(OTHER_SEED), blocks.apply(base).unwrap())
         }
-        AdapterFile::Peft(adapter) => {
-            let read = AdapterFiles::read(dir.path()).unwrap();
-            assert_eq!(read.modules, adapter.modules);
-            attach(&read, base)
+        AdapterFile::Peft(_) => (given(&AdapterFiles::read(dir.path()).unwrap()), base),
+    };
+    Run::of(method, base, &device())
+}
+
+/// The method of an adapter, to go on from it.
+fn given(adapter: &AdapterFiles) -> Box<dyn Method> {
+    let (lora, adalora) = (LoraConfig::new(1), AdaLoraConfig::new(2));
+    match adapter.config.peft_type {
+        PeftType::Lora(_) => {
+            Box::new(Lora::from_adapter(adapter, lora.with_seed(OTHER_SEED)).unwrap())
+        }
+        PeftType::AdaLora(_) => {
+            Box::new(AdaLora::from_adapter(adapter, adalora.with_seed(OTHER_SEED)).unwrap())
         }
     }
 }
 
 fn attach(adapter: &AdapterFiles, base: Mlp) -> Mlp {
-    let method: Box<dyn Method> = match adapter.config.peft_type {
-        PeftType::Lora(_) => boxed(Lora::from_adapter(adapter, LoraConfig::new(1)).unwrap()),
-        PeftType::AdaLora(_) => {
-            boxed(AdaLora::from_adapter(adapter, AdaLoraConfig::new(2)).unwrap())
-        }
-    };
-    Tuner::attach(method, TunerConfig::default(), base).unwrap().1
+    Tuner::attach(given(adapter), TunerConfig::default(), base).unwrap().1
 }
 
 #[test]
-fn what_is_read_gives_the_outputs_of_what_was_written() {
+fn what_is_read_is_what_was_written() {
     for candidate in adapting() {
         let run = Run::trained(&candidate, &device());
-        let difference = max_difference(&run.output(), &output(&reloaded(&run), &run.batches[0]));
+        let written = file(&run);
+        let loaded = load(&candidate, &written);
+        let difference = max_difference(&run.output(), &loaded.output());
         assert!(difference < 1e-5, "{}: {difference}", candidate.name);
-    }
-}
-
-#[test]
-fn losia_blocks_give_the_merged_weights_bit_for_bit() {
-    for candidate in adapting().filter(|candidate| candidate.name.starts_with("losia")) {
-        let run = Run::trained(&candidate, &device());
-        let merged = values(&run.tuner.merge(run.model.clone()).unwrap());
-        for ((path, want), (_, got)) in merged.iter().zip(&values(&reloaded(&run))) {
+        if let AdapterFile::Peft(_) = written {
+            assert_eq!(file(&loaded), written, "{}: every parameter", candidate.name);
+            continue;
+        }
+        let merged = |run: Run| values(&run.tuner.merge(run.model).unwrap());
+        for ((path, want), (_, got)) in merged(run).iter().zip(&merged(loaded)) {
             assert_eq!(bits(got), bits(want), "{}: {path}", candidate.name);
         }
     }
@@ -91,10 +98,10 @@ fn rank(kept: &[bool]) -> usize {
 
 #[test]
 fn modules_to_save_travel_with_a_peft_adapter() {
-    let (device, candidate) = (device(), lora());
+    let (device, candidate) = (device(), named("lora"));
     let saved = TunerConfig { modules_to_save: vec!["head".into()], ..TunerConfig::default() };
     let (mut tuner, mut model) =
-        Tuner::attach((candidate.method)(), saved, Mlp::new(&device, true)).unwrap();
+        Tuner::attach(candidate.method(SEED), saved, Mlp::new(&device, true)).unwrap();
     let batches = crate::common::batches(&device, 4);
     let mut optim = crate::common::optim();
     for batch in &batches {
@@ -127,35 +134,22 @@ fn modules_to_save_travel_with_a_peft_adapter() {
     assert_eq!(both.config.modules_to_save.unwrap(), ["blocks.1", "head"]);
 }
 
-fn lora() -> Candidate {
-    adapting().find(|candidate| candidate.name == "lora").expect("listed")
-}
-
 #[test]
 fn what_a_file_says_besides_survives_training() {
     for name in ["lora", "adalora"] {
-        let candidate = adapting().find(|candidate| candidate.name == name).expect("listed");
-        let run = Run::trained(&candidate, &device());
-        let Some(AdapterFile::Peft(mut adapter)) = run.tuner.export(&run.model).unwrap() else {
+        let AdapterFile::Peft(mut adapter) = file(&Run::trained(&named(name), &device())) else {
             panic!("PEFT")
         };
         adapter.config.base_model_name_or_path = Some("a/base".into());
         adapter.config.extra.insert("a_key_of_tomorrow".into(), 7.into());
-        let method: Box<dyn Method> = match name {
-            "lora" => boxed(Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap()),
-            _ => boxed(AdaLora::from_adapter(&adapter, AdaLoraConfig::new(2)).unwrap()),
-        };
-        let base = Mlp::new(&device(), true);
-        let (tuner, model) = Tuner::attach(method, TunerConfig::default(), base).unwrap();
-        let again = tuner.export(&model).unwrap();
-        assert_eq!(again, Some(AdapterFile::Peft(adapter)), "{name}");
+        let adapter = AdapterFile::Peft(adapter);
+        assert_eq!(file(&load(&named(name), &adapter)), adapter, "{name}");
     }
 }
 
 #[test]
 fn an_adapter_for_another_model_is_refused_by_module() {
-    let run = Run::trained(&lora(), &device());
-    let Some(AdapterFile::Peft(mut adapter)) = run.tuner.export(&run.model).unwrap() else {
+    let AdapterFile::Peft(mut adapter) = file(&Run::trained(&named("lora"), &device())) else {
         panic!("PEFT")
     };
     let module = adapter.modules.remove("blocks.0").unwrap();

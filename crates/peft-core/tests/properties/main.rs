@@ -1,45 +1,86 @@
 //! Properties every method must have. A method is one line in `methods.rs` and inherits them all.
+//!
+//! | property | tested in |
+//! |---|---|
+//! | only the method's parameters move, frozen tensors keep their bits | `identity.rs`; outside LoSiA's blocks `tests/merge.rs` |
+//! | a fresh adapter is the identity | `identity.rs` |
+//! | saved and loaded under another seed: same outputs, same parameters | `files.rs`, `resume.rs` |
+//! | merged = unmerged = reloaded; merging twice, unmerging, NaN | `merging.rs`, `files.rs`; bf16 and f16 `precision.rs` |
+//! | disabling restores the base, also while merged | `switching.rs` |
+//! | exactly the method's tensors require gradients, also after loading | `flags.rs` |
+//! | f32, bf16 and f16 are finite and close | `precision.rs` |
+//! | recomputing activations gives the same gradients | `gradients.rs` |
+//! | targets: nothing matched is an error that lists what exists | `targets.rs`; what matches `src/target`, patterns `src/adapter/lora/config.rs` |
+//! | settings survive JSON; misfits are refused by key | `src/settings.rs`; ranges `src/adapter/*/config.rs` |
+//! | gradients equal those of dense autodiff | `gradients.rs` |
+//! | k steps, a resume and n − k steps are n steps, bit for bit | `resume.rs`; data order, dropout, dense optimizer `tests/resume` of the root package |
+//! | two backends agree | `precision.rs` |
 
 #[path = "../common/mod.rs"]
 mod common;
 mod files;
+mod flags;
+mod gradients;
 mod identity;
+mod inspect;
 mod merging;
 mod methods;
 mod precision;
 mod resume;
 mod switching;
+mod targets;
 
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 use common::{Batch, Mlp};
+use inspect::output;
 use methods::Candidate;
 use peft_core::{Method, Record, Tuner, TunerConfig};
 
 /// Steps of a run: long enough for moves, cuts and compaction.
-pub(crate) const STEPS: usize = 18;
+const STEPS: usize = 18;
+
+const SEED: u64 = 0;
+/// Gives every random method another start.
+const OTHER_SEED: u64 = 7;
 
 /// A method on a model, with batches to train on.
-pub(crate) struct Run {
-    pub(crate) tuner: Tuner,
-    pub(crate) model: Mlp,
-    pub(crate) batches: Vec<Batch>,
+struct Run {
+    tuner: Tuner,
+    model: Mlp,
+    batches: Vec<Batch>,
 }
 
 impl Run {
-    pub(crate) fn new(candidate: &Candidate, device: &Device) -> Self {
+    fn new(candidate: &Candidate, device: &Device) -> Self {
         Self::on(candidate, Mlp::new(device, true), device)
     }
 
-    pub(crate) fn on(candidate: &Candidate, model: Mlp, device: &Device) -> Self {
+    fn on(candidate: &Candidate, model: Mlp, device: &Device) -> Self {
+        Self::of(candidate.method(SEED), model, device)
+    }
+
+    fn of(method: Box<dyn Method>, model: Mlp, device: &Device) -> Self {
         let (tuner, model) =
-            Tuner::attach((candidate.method)(), TunerConfig::default(), model).expect("attaches");
+            Tuner::attach(method, TunerConfig::default(), model).expect("attaches");
         Self { tuner, model, batches: common::batches(device, 4) }
     }
 
+    fn trained(candidate: &Candidate, device: &Device) -> Self {
+        let mut run = Self::new(candidate, device);
+        run.train(STEPS);
+        run
+    }
+
+    /// A fresh run with another seed that goes on from `record`.
+    fn restored(candidate: &Candidate, record: &Record, device: &Device) -> Self {
+        let mut run = Self::of(candidate.method(OTHER_SEED), Mlp::new(device, true), device);
+        run.model = run.tuner.restore(run.model, record).expect("restores");
+        run
+    }
+
     /// Losses before each of `count` steps.
-    pub(crate) fn train(&mut self, count: usize) -> Vec<f32> {
+    fn train(&mut self, count: usize) -> Vec<f32> {
         (0..count)
             .map(|_| {
                 let batch = &self.batches[self.tuner.steps() % self.batches.len()];
@@ -54,45 +95,11 @@ impl Run {
             .collect()
     }
 
-    pub(crate) fn trained(candidate: &Candidate, device: &Device) -> Self {
-        let mut run = Self::new(candidate, device);
-        run.train(STEPS);
-        run
-    }
-
-    pub(crate) fn output(&self) -> TensorData {
+    fn output(&self) -> TensorData {
         output(&self.model, &self.batches[0])
     }
 
-    pub(crate) fn record(&self) -> Record {
+    fn record(&self) -> Record {
         self.tuner.record(&self.model).expect("records")
     }
-}
-
-/// What a model says to a batch, without dropout.
-pub(crate) fn output(model: &Mlp, batch: &Batch) -> TensorData {
-    model.valid().forward(batch.0.clone().inner()).into_data()
-}
-
-/// Whether each float parameter requires a gradient, by path; adapters included.
-pub(crate) fn tracked<M: Module>(model: &M) -> Vec<(String, bool)> {
-    struct Collect(Vec<String>, Vec<(String, bool)>);
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.push((self.0.join("."), param.is_require_grad()));
-        }
-    }
-    let mut collect = Collect(vec![], vec![]);
-    model.visit(&mut collect);
-    collect.1
-}
-
-pub(crate) fn boxed(method: impl Method + 'static) -> Box<dyn Method> {
-    Box::new(method)
 }

@@ -3,9 +3,10 @@
 use burn::module::Module;
 use peft_core::{Error, Params, Plan};
 
+use crate::Run;
 use crate::common::{Mlp, bits, device, max_difference, same, values};
-use crate::methods::{adapting, all};
-use crate::{Run, output};
+use crate::inspect::{output, parameters};
+use crate::methods::{adapting, all, named};
 
 #[test]
 fn merged_and_unmerged_agree_and_merging_twice_is_refused() {
@@ -63,27 +64,29 @@ fn what_is_not_a_number_never_reaches_the_base() {
     for candidate in adapting() {
         let mut run = Run::trained(&candidate, &device());
         run.model = poisoned(run.model);
-        let error = run.tuner.merge(run.model).unwrap_err();
+        let before = values(&run.model);
+        let error = run.tuner.merge(run.model.clone()).unwrap_err();
         assert!(matches!(error, Error::NotFinite { .. }), "{}: {error}", candidate.name);
+        for ((path, before), (_, after)) in before.iter().zip(&values(&run.model)) {
+            assert_eq!(bits(before), bits(after), "{}: {path}", candidate.name);
+        }
     }
 }
 
 /// The model with an adapter's values replaced by NaN.
 fn poisoned(model: Mlp) -> Mlp {
     let mut plan = Plan::default();
-    for (id, path) in crate::identity::ids(&model) {
-        if path.starts_with("blocks.0.weight.peft") {
-            let value = Params::of(&model).matrix(id).expect("a matrix");
-            plan.set(id, value.full_like(f32::NAN));
-        }
+    let poisoned = |path: &str| path.starts_with("blocks.0.weight.peft");
+    for found in parameters(&model).into_iter().filter(|found| poisoned(&found.path)) {
+        let value = Params::of(&model).matrix(found.id).expect("a matrix");
+        plan.set(found.id, value.full_like(f32::NAN));
     }
     plan.apply(model).expect("applies").0
 }
 
 #[test]
 fn an_adalora_that_was_never_allocated_is_refused() {
-    let candidate = adapting().find(|c| c.name == "adalora").expect("listed");
-    let mut run = Run::new(&candidate, &device());
+    let mut run = Run::new(&named("adalora"), &device());
     run.train(12);
     let before = run.model.num_params();
     let error = run.tuner.merge(run.model.clone()).unwrap_err();

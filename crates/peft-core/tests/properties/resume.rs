@@ -1,8 +1,8 @@
 //! Records.
 
-use crate::common::{device, same, values};
+use crate::common::{Mlp, device, max_difference, same, values};
 use crate::methods::{adapting, all};
-use crate::{Run, STEPS, tracked};
+use crate::{OTHER_SEED, Run, STEPS};
 
 #[test]
 fn a_record_resumes_bit_for_bit_at_any_step() {
@@ -14,19 +14,31 @@ fn a_record_resumes_bit_for_bit_at_any_step() {
         for stop in [1, 3, 5, 7, 13, 14, 16, STEPS] {
             let mut first = Run::new(&candidate, &device);
             first.train(stop);
-            let mut second = Run::new(&candidate, &device);
-            let record = first.record();
-            second.model = second.tuner.restore(second.model, &record).expect("restores");
-            assert_eq!(
-                tracked(&first.model),
-                tracked(&second.model),
-                "{} at {stop}",
-                candidate.name
-            );
+            let mut second = Run::restored(&candidate, &first.record(), &device);
             second.train(STEPS - stop);
             for ((path, want), (_, got)) in whole.iter().zip(&values(&second.model)) {
                 assert!(same(got, want), "{}: {path} at {stop}", candidate.name);
             }
+        }
+    }
+}
+
+#[test]
+fn a_record_restores_outputs_and_parameters_under_another_seed() {
+    let device = device();
+    for candidate in all() {
+        let base = Mlp::new(&device, true);
+        let start = |seed| Run::of(candidate.method(seed), base.clone(), &device);
+        let [a, b] = [crate::SEED, OTHER_SEED].map(|seed| start(seed).record());
+        let differs = (a.tensors, a.meta) != (b.tensors, b.meta);
+        assert_eq!(differs, candidate.random, "{}: seeds", candidate.name);
+
+        let run = Run::trained(&candidate, &device);
+        let restored = Run::restored(&candidate, &run.record(), &device);
+        let difference = max_difference(&run.output(), &restored.output());
+        assert!(difference < 1e-5, "{}: {difference}", candidate.name);
+        for ((path, want), (_, got)) in values(&run.model).iter().zip(&values(&restored.model)) {
+            assert!(same(want, got), "{}: {path}", candidate.name);
         }
     }
 }

@@ -5,17 +5,35 @@ use peft_core::store::{AdapterFile, AdapterFiles};
 use peft_core::{Adapters, Error};
 
 use crate::common::{Mlp, bits, device, max_difference, values};
-use crate::methods::adapting;
-use crate::{Run, STEPS, output};
+use crate::inspect::output;
+use crate::methods::{all, named};
+use crate::{Run, STEPS};
 
 /// A trained adapter of a candidate.
 fn trained(name: &str, steps: usize) -> (Run, AdapterFiles) {
-    let candidate = adapting().find(|candidate| candidate.name == name).expect("listed");
-    let mut run = Run::new(&candidate, &device());
+    let mut run = Run::new(&named(name), &device());
     run.train(steps);
     match run.tuner.export(&run.model).unwrap() {
         Some(AdapterFile::Peft(files)) => (run, *files),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_base_kept_beside_is_the_method_disabled() {
+    let device = device();
+    for candidate in all() {
+        let base = Mlp::new(&device, true);
+        let before = values(&base);
+        let mut run = Run::on(&candidate, base.clone(), &device); // shares the base's memory
+        let plain = output(&base, &run.batches[0]);
+        run.train(STEPS);
+        let merged = run.tuner.merge(run.model.clone()).expect("merges");
+        assert!(max_difference(&output(&merged, &run.batches[0]), &plain) > 1e-3);
+        assert_eq!(bits(&output(&base, &run.batches[0])), bits(&plain), "{}", candidate.name);
+        for ((path, want), (_, got)) in before.iter().zip(&values(&base)) {
+            assert_eq!(bits(want), bits(got), "{}: {path}", candidate.name);
+        }
     }
 }
 

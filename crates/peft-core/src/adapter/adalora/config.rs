@@ -1,12 +1,12 @@
 //! Settings of an AdaLoRA run.
 
-use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::lora::check_learning_rate;
+use crate::adapter::low_rank::with_shared_settings;
 use crate::error::check;
-use crate::schedule::{BudgetSchedule, DenseSchedule};
-use crate::{Error, Optimizer, TargetModules, Targeting};
+use crate::schedule::BudgetSchedule;
+use crate::settings::settings;
+use crate::{Error, Optimizer, TargetModules};
 
 /// How the importance of an entry of P, Λ and Q is measured. Each is summed over a triplet: that of
 /// Λ, and the means over its vectors of P and Q.
@@ -31,76 +31,61 @@ pub enum Orthogonality {
     SquaredSum,
 }
 
-/// Settings of AdaLoRA, with PEFT's defaults and names.
-#[derive(Config, Debug, PartialEq)]
-pub struct AdaLoraConfig {
-    /// Optimizer steps of the whole run; the budget depends on them.
-    pub total_steps: usize,
-    /// Modules whose weights get an adapter.
-    #[config(default = "TargetModules::all_linear()")]
-    pub target_modules: TargetModules,
-    /// Modules left out of `target_modules`.
-    pub exclude_modules: Option<TargetModules>,
-    /// Layers taken, by the last number in a module's path; all, unless given.
-    pub layers_to_transform: Option<Vec<usize>>,
-    /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
-    pub output_head: Option<String>,
-    /// Rank of every weight at the start.
-    #[config(default = 12)]
-    pub init_r: usize,
-    /// Mean rank of the weights at the end.
-    #[config(default = 8)]
-    pub target_r: usize,
-    /// Steps before the budget starts to fall.
-    #[config(default = 0)]
-    pub tinit: usize,
-    /// Steps trained with the final ranks.
-    #[config(default = 0)]
-    pub tfinal: usize,
-    /// Steps between cuts.
-    #[config(default = 1)]
-    pub delta_t: usize,
-    /// Smoothing of sensitivity.
-    #[config(default = 0.85)]
-    pub beta1: f64,
-    /// Smoothing of its variation.
-    #[config(default = 0.85)]
-    pub beta2: f64,
-    /// Weight of the orthogonality regulariser.
-    #[config(default = 0.5)]
-    pub orth_reg_weight: f64,
-    /// Its form.
-    #[config(default = "Orthogonality::MeanNorm")]
-    pub orthogonality: Orthogonality,
-    /// How triplets are ranked.
-    #[config(default = "RankImportance::Smoothed")]
-    pub importance: RankImportance,
-    /// Strength: the product is scaled by `lora_alpha / (init_r + 1e-5)`, whatever ranks survive.
-    #[config(default = 8.0)]
-    pub lora_alpha: f64,
-    /// Probability of dropping an entry of the adapter's input, in [0, 1).
-    #[config(default = 0.0)]
-    pub lora_dropout: f64,
-    /// Drops pruned triplets, their optimizer state included, at the last cut. `false` keeps them
-    /// masked to the end, as the references do: the regulariser then still sees them.
-    #[config(default = true)]
-    pub compact: bool,
-    /// Peak learning rate.
-    #[config(default = 1e-3)]
-    pub learning_rate: f64,
-    /// Where the cosine ends, as a share of the peak.
-    #[config(default = 0.1)]
-    pub min_lr_ratio: f64,
-    /// Share of the run spent warming up.
-    #[config(default = 0.1)]
-    pub warmup_ratio: f64,
-    /// How the matrices are stepped.
-    #[config(default = "Optimizer::default()")]
-    pub optimizer: Optimizer,
-    /// Seed of the random matrices.
-    #[config(default = 0)]
-    pub seed: u64,
+settings! {
+    /// Settings of AdaLoRA, with PEFT's defaults and names.
+    pub struct AdaLoraConfig {
+        /// Optimizer steps of the whole run; the budget depends on them.
+        total_steps: usize,
+        /// Modules whose weights get an adapter.
+        target_modules: TargetModules = TargetModules::all_linear(),
+        /// Modules left out of `target_modules`.
+        exclude_modules: Option<TargetModules> = None,
+        /// Layers taken, by the last number in a module's path; all, unless given.
+        layers_to_transform: Option<Vec<usize>> = None,
+        /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
+        output_head: Option<String> = None,
+        /// Rank of every weight at the start.
+        init_r: usize = 12,
+        /// Mean rank of the weights at the end.
+        target_r: usize = 8,
+        /// Steps before the budget starts to fall.
+        tinit: usize = 0,
+        /// Steps trained with the final ranks, which make up for what the last cut took. With 0,
+        /// the last cut ends the run. (PEFT makes none there and can end above `target_r`.)
+        tfinal: usize = 0,
+        /// Steps between cuts.
+        delta_t: usize = 1,
+        /// Smoothing of sensitivity.
+        beta1: f64 = 0.85,
+        /// Smoothing of its variation.
+        beta2: f64 = 0.85,
+        /// Weight of the orthogonality regulariser.
+        orth_reg_weight: f64 = 0.5,
+        /// Its form.
+        orthogonality: Orthogonality = Orthogonality::MeanNorm,
+        /// How triplets are ranked.
+        importance: RankImportance = RankImportance::Smoothed,
+        /// Strength: the product is scaled by `lora_alpha / (init_r + 1e-5)`, whatever ranks survive.
+        lora_alpha: f64 = 8.0,
+        /// Probability of dropping an entry of the adapter's input, in [0, 1).
+        lora_dropout: f64 = 0.0,
+        /// Drops pruned triplets, their optimizer state included, at the last cut. `false` keeps them
+        /// masked to the end, as the references do: the regulariser then still sees them.
+        compact: bool = true,
+        /// Peak learning rate.
+        learning_rate: f64 = 1e-3,
+        /// Where the cosine ends, as a share of the peak.
+        min_lr_ratio: f64 = 0.1,
+        /// Share of the run spent warming up.
+        warmup_ratio: f64 = 0.1,
+        /// How the matrices are stepped.
+        optimizer: Optimizer = Optimizer::default(),
+        /// Seed of the random matrices.
+        seed: u64 = 0,
+    }
 }
+
+with_shared_settings!(AdaLoraConfig);
 
 impl AdaLoraConfig {
     /// Checks every setting that can be checked without a model.
@@ -108,7 +93,7 @@ impl AdaLoraConfig {
     /// # Errors
     /// [`Error::Setting`] with the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        check(self.total_steps > 0, "total_steps", self.total_steps, "at least 1")?;
+        self.shared().validate()?;
         check(self.init_r > 0, "init_r", self.init_r, "at least 1")?;
         let target = self.target_r;
         check((1..=self.init_r).contains(&target), "target_r", target, "from 1 to init_r")?;
@@ -118,25 +103,7 @@ impl AdaLoraConfig {
         }
         let weight = self.orth_reg_weight;
         let valid = weight.is_finite() && weight >= 0.0;
-        check(valid, "orth_reg_weight", weight, "a finite weight, 0 or more")?;
-        let alpha = self.lora_alpha;
-        check(alpha.is_finite() && alpha > 0.0, "lora_alpha", alpha, "a positive number")?;
-        let dropout = self.lora_dropout;
-        check((0.0..1.0).contains(&dropout), "lora_dropout", dropout, "a share in [0, 1)")?;
-        check_learning_rate(self.learning_rate, self.min_lr_ratio, self.warmup_ratio)?;
-        self.optimizer.validate()
-    }
-
-    pub(super) fn targeting(&self) -> Targeting<'_> {
-        Targeting {
-            target_modules: &self.target_modules,
-            exclude_modules: self.exclude_modules.as_ref(),
-            layers_to_transform: self.layers_to_transform.as_deref(),
-        }
-    }
-
-    pub(super) fn schedule(&self) -> DenseSchedule {
-        DenseSchedule::new(self.total_steps, self.warmup_ratio, self.min_lr_ratio)
+        check(valid, "orth_reg_weight", weight, "a finite weight, 0 or more")
     }
 
     /// The budget of a model with `weights` adapted weights.

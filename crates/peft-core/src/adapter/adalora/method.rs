@@ -1,19 +1,18 @@
-//! The decisions of AdaLoRA: how triplets are scored, which are pruned, when they are dropped.
+//! AdaLoRA as a method: attachment, updates, merging.
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-use super::allocate::{Allocation, above, threshold};
 use super::delta::effective;
 use super::target::{A, AdaLoraTarget, B, E};
-use super::{AdaLoraConfig, AdaLoraDelta, Orthogonality, RankImportance};
+use super::{AdaLoraConfig, AdaLoraDelta, Orthogonality};
 use crate::adapter::Adapter;
-use crate::adapter::low_rank::{Factor, Given, LowRankTarget, Update, draw, trained};
+use crate::adapter::low_rank::{Factor, Given, LowRankTarget, draw, trained};
 use crate::method::{Attachments, Event, Method};
 use crate::rng::path_rng;
-use crate::schedule::{BudgetSchedule, DenseSchedule};
+use crate::schedule::BudgetSchedule;
 use crate::store::AdapterFile;
 use crate::{Catalogue, Error, ParamInfo, Params, Plan, Record};
 
@@ -24,7 +23,6 @@ const INIT_STD: f32 = 0.02;
 #[derive(Debug)]
 pub struct AdaLora {
     pub(super) config: AdaLoraConfig,
-    pub(super) schedule: DenseSchedule,
     pub(super) budget: BudgetSchedule,
     pub(super) targets: Vec<AdaLoraTarget>,
     /// Whether the last cut was made.
@@ -32,9 +30,6 @@ pub struct AdaLora {
     /// What a file gave to start from.
     pub(super) given: Given,
 }
-
-/// Values of a weight's factors after a step, and the gradients they were stepped by.
-type Stepped = Vec<(Tensor<2>, Option<Tensor<2>>)>;
 
 impl AdaLora {
     /// The method, not yet attached to a model.
@@ -44,9 +39,9 @@ impl AdaLora {
     /// included.
     pub fn new(config: AdaLoraConfig) -> Result<Self, Error> {
         config.validate()?;
-        let (schedule, budget) = (config.schedule(), config.budget(1));
+        let budget = config.budget(1);
         let (targets, given) = Default::default();
-        Ok(Self { config, schedule, budget, targets, allocated: false, given })
+        Ok(Self { config, budget, targets, allocated: false, given })
     }
 
     /// The rank budget over the run.
@@ -59,7 +54,7 @@ impl AdaLora {
         self.targets.iter().map(|target| (target.low_rank.path.as_str(), target.kept.as_slice()))
     }
 
-    fn target(&self, param: &ParamInfo) -> Result<(AdaLoraTarget, AdaLoraDelta), Error> {
+    fn target(&self, param: &ParamInfo) -> (AdaLoraTarget, AdaLoraDelta) {
         let config = &self.config;
         let (data, kept) = match self.given(param) {
             Some(given) => given,
@@ -73,7 +68,7 @@ impl AdaLora {
         ];
         let low_rank = LowRankTarget::new(param, factors);
         let delta = AdaLoraDelta::new([a, e, b], config.scaling(), config.lora_dropout);
-        Ok((AdaLoraTarget { low_rank, importance: vec![], kept }, delta))
+        (AdaLoraTarget { low_rank, importance: vec![], kept }, delta)
     }
 
     /// An adapter that was trained must have been allocated; one from a file may be used as it is.
@@ -82,89 +77,6 @@ impl AdaLora {
             true => Ok(()),
             false => Err(Error::NotAllocated { steps, last_cut: self.budget.last_cut() }),
         }
-    }
-
-    fn stepped(
-        &mut self,
-        step: usize,
-        params: &Params,
-        grads: &mut GradientsParams,
-    ) -> Result<Vec<Stepped>, Error> {
-        let (optimizer, learning_rate) = (self.config.optimizer, self.learning_rate(step));
-        let update = Update { optimizer, learning_rate, t: step + 1 };
-        self.targets.iter_mut().map(|t| t.low_rank.stepped(&update, params, grads)).collect()
-    }
-
-    /// Scores of all triplets, by weight, where a cut at `step` needs them.
-    fn scores(
-        &mut self,
-        step: usize,
-        due: bool,
-        stepped: &[Stepped],
-    ) -> Result<Option<Vec<Vec<f32>>>, Error> {
-        let gathers = !self.allocated && step < self.budget.total_step - self.budget.tfinal;
-        let mut scores = Vec::new();
-        for (target, stepped) in self.targets.iter_mut().zip(stepped) {
-            if gathers && self.config.importance == RankImportance::Smoothed {
-                target.gather(stepped, &self.config);
-            }
-            if due {
-                scores.push(target.scores(stepped, self.config.importance));
-            }
-        }
-        match due {
-            true => self.read(scores).map(Some),
-            false => Ok(None),
-        }
-    }
-
-    /// Reads the scores of all weights back from the device at once.
-    fn read(&self, scores: Vec<Tensor<2>>) -> Result<Vec<Vec<f32>>, Error> {
-        let all: Vec<f32> = Tensor::cat(scores, 1).into_data().iter::<f32>().collect();
-        Ok(all.chunks(self.config.init_r).map(<[f32]>::to_vec).collect())
-    }
-
-    /// Prunes all triplets but those the budget of `step` keeps.
-    fn cut(&mut self, step: usize, scores: &[Vec<f32>]) -> Result<Allocation, Error> {
-        let unusable = scores.iter().position(|scores| scores.iter().any(|s| !s.is_finite()));
-        if let Some(index) = unusable {
-            let path = self.targets[index].low_rank.path.clone();
-            return Err(Error::NotFinite { path, step });
-        }
-        let budget = match step == self.budget.last_cut() {
-            true => self.budget.target,
-            false => self.budget.budget(step),
-        };
-        let threshold = threshold(scores, self.budget.initial - budget);
-        for (target, scores) in self.targets.iter_mut().zip(scores) {
-            target.kept = above(scores, threshold);
-        }
-        let ranks = self.targets.iter().map(|t| (t.low_rank.path.clone(), t.rank())).collect();
-        Ok(Allocation { budget, threshold, ranks })
-    }
-
-    /// Plans what a step left, pruned triplets dropped or masked.
-    fn plan(&mut self, step: usize, due: bool, stepped: Vec<Stepped>, plan: &mut Plan) {
-        let last = due && step == self.budget.last_cut();
-        let masks = due || (self.allocated && !self.config.compact);
-        for (target, stepped) in self.targets.iter_mut().zip(stepped) {
-            let mut values: Vec<_> = stepped.into_iter().map(|(value, _)| value).collect();
-            if masks && target.low_rank.rank() == target.kept.len() {
-                values[E] = target.masked(values[E].clone());
-            }
-            if last {
-                target.importance.clear();
-            }
-            if last && self.config.compact {
-                let keep = target.kept_indices();
-                target.low_rank.shrink(values, &keep, plan);
-                continue;
-            }
-            for (factor, value) in target.low_rank.factors.iter().zip(values) {
-                plan.set(factor.id, value);
-            }
-        }
-        self.allocated |= last;
     }
 }
 
@@ -179,14 +91,13 @@ impl Method for AdaLora {
 
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         self.given.place(catalogue)?;
-        let mut attachments = Attachments::default();
-        let all = self.config.target_modules.is_all_linear();
-        let head = self.config.output_head.as_deref().filter(|_| all);
-        for param in self.config.targeting().select(catalogue, head)? {
-            let (target, delta) = self.target(param)?;
+        let (mut attachments, mut targets) = (Attachments::default(), Vec::new());
+        for param in self.config.shared().select(catalogue)? {
+            let (target, delta) = self.target(param);
             attachments.adapters.push((param.id, Adapter::AdaLora(delta)));
-            self.targets.push(target);
+            targets.push(target);
         }
+        self.targets = targets;
         self.budget = self.config.budget(self.targets.len());
         Ok(attachments)
     }
@@ -236,19 +147,21 @@ impl Method for AdaLora {
         params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<Plan, Error> {
-        let mut plan = Plan::default();
-        let stepped = self.stepped(step, params, grads)?;
-        let last = self.budget.last_cut();
-        let due = !self.allocated && (step == last || (step < last && self.budget.mask_due(step)));
-        if let Some(scores) = self.scores(step, due, &stepped)? {
-            plan.report(Event::Allocation(self.cut(step, &scores)?));
+        let (update, mut plan) = (self.config.shared().update(step), Plan::default());
+        let targets = self.targets.iter_mut();
+        let stepped = targets.map(|target| target.low_rank.stepped(&update, params, grads));
+        let stepped = stepped.collect::<Result<Vec<_>, Error>>()?;
+        self.gather(step, &stepped);
+        let due = self.cut_due(step);
+        if due {
+            plan.report(Event::Allocation(self.cut(step, &stepped)?));
         }
         self.plan(step, due, stepped, &mut plan);
         Ok(plan)
     }
 
     fn learning_rate(&self, step: usize) -> f64 {
-        self.config.learning_rate * self.schedule.multiplier(step)
+        self.config.shared().learning_rate(step)
     }
 
     fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error> {
@@ -281,7 +194,10 @@ impl Method for AdaLora {
     }
 
     fn restore(&mut self, _: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
-        self.restore_record(record, params)
+        let mut plan = Plan::default();
+        self.given.plan(&mut plan);
+        self.restore_record(record, params, &mut plan)?;
+        Ok(plan)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod allocate;
 mod config;
+mod cut;
 mod delta;
 mod method;
 mod peft;

@@ -35,7 +35,8 @@ impl AdaLora {
         &mut self,
         record: &Record,
         params: &Params,
-    ) -> Result<Plan, Error> {
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
         let meta: Meta = record.description()?;
         self.allocated = meta.allocated;
         let compacted = meta.allocated && self.config.compact;
@@ -43,7 +44,6 @@ impl AdaLora {
         if found != expected {
             return Err(bad("meta.rank_pattern", format!("{found} weights, expected {expected}")));
         }
-        let mut plan = Plan::default();
         for (target, (path, kept)) in self.targets.iter_mut().zip(meta.rank_pattern) {
             if path != target.low_rank.path || kept.len() != target.kept.len() {
                 let (found, want) = (kept.len(), target.kept.len());
@@ -52,9 +52,9 @@ impl AdaLora {
                 return Err(bad("meta.rank_pattern", problem));
             }
             target.kept = kept;
-            target.restore(compacted, record, params, &mut plan)?;
+            target.restore(compacted, record, params, plan)?;
         }
-        Ok(plan)
+        Ok(())
     }
 }
 

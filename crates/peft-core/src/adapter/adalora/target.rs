@@ -3,7 +3,7 @@
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::{AdaLoraConfig, Orthogonality, RankImportance, penalty};
-use crate::adapter::low_rank::LowRankTarget;
+use crate::adapter::low_rank::{LowRankTarget, Stepped};
 use crate::{Error, Importance, Params, Sensitivity};
 
 /// Positions of the factors.
@@ -32,9 +32,8 @@ impl AdaLoraTarget {
         Ok((a.add(b), [(A, a_grad), (B, b_grad)]))
     }
 
-    /// Smooths the importance of every entry after a step that left the factors at the first of
-    /// each pair by the gradient at the second.
-    pub fn gather(&mut self, stepped: &[(Tensor<2>, Option<Tensor<2>>)], config: &AdaLoraConfig) {
+    /// Smooths the importance of every entry after a step.
+    pub fn gather(&mut self, stepped: &[Stepped], config: &AdaLoraConfig) {
         let (b1, b2) = (config.beta1, config.beta2);
         let mut before = std::mem::take(&mut self.importance).into_iter();
         let next = |stepped| match (sensitivity(stepped), before.next()) {
@@ -45,11 +44,7 @@ impl AdaLoraTarget {
     }
 
     /// Scores of the triplets, `[1, r]`.
-    pub fn scores(
-        &self,
-        stepped: &[(Tensor<2>, Option<Tensor<2>>)],
-        importance: RankImportance,
-    ) -> Tensor<2> {
+    pub fn scores(&self, stepped: &[Stepped], importance: RankImportance) -> Tensor<2> {
         match importance {
             RankImportance::Smoothed => {
                 triplets([A, E, B].map(|index| self.importance[index].score()))
@@ -80,7 +75,7 @@ impl AdaLoraTarget {
 }
 
 /// `|w · ∂L/∂w|` with the value after the step and the gradient before it, as in the references.
-fn sensitivity((value, grad): &(Tensor<2>, Option<Tensor<2>>)) -> Tensor<2> {
+fn sensitivity((value, grad): &Stepped) -> Tensor<2> {
     match grad {
         Some(grad) => Sensitivity::ParamFirst.of(value.clone(), grad.clone()),
         None => value.zeros_like(), // not part of the forward pass

@@ -1,7 +1,6 @@
 //! Full fine-tuning: parameters are trained densely. The baseline.
 
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
 
 use crate::method::{Attachments, Method};
 use crate::schedule::DenseSchedule;
@@ -35,15 +34,6 @@ impl Method for Full {
         };
         let dense = trained.into_iter().map(|param| param.id).collect();
         Ok(Attachments { dense, ..Attachments::default() })
-    }
-
-    fn observe(
-        &mut self,
-        _: usize,
-        _: &Params,
-        _: &mut GradientsParams,
-    ) -> Result<Option<Tensor<1>>, Error> {
-        Ok(None)
     }
 
     fn update(&mut self, _: usize, _: &Params, _: &mut GradientsParams) -> Result<Plan, Error> {

@@ -1,13 +1,13 @@
 //! Settings of a LoRA run.
 
-use burn::config::Config;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::error::check;
-use crate::schedule::DenseSchedule;
+use crate::adapter::low_rank::with_shared_settings;
+use crate::error::{check, no_match};
+use crate::settings::settings;
 use crate::store::Patterns;
-use crate::{Error, Optimizer, TargetModules, Targeting};
+use crate::{Error, Optimizer, TargetModules};
 
 /// What the two matrices start as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,63 +22,51 @@ pub enum LoraInit {
     PissaNiter(usize),
 }
 
-/// Settings of LoRA, with PEFT's defaults and names.
-#[derive(Config, Debug, PartialEq)]
-pub struct LoraConfig {
-    /// Optimizer steps of the whole run, for the learning rate.
-    pub total_steps: usize,
-    /// Modules whose weights get an adapter.
-    #[config(default = "TargetModules::all_linear()")]
-    pub target_modules: TargetModules,
-    /// Modules left out of `target_modules`.
-    pub exclude_modules: Option<TargetModules>,
-    /// Layers taken, by the last number in a module's path; all, unless given.
-    pub layers_to_transform: Option<Vec<usize>>,
-    /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
-    pub output_head: Option<String>,
-    /// Rank of the product.
-    #[config(default = 8)]
-    pub r: usize,
-    /// Strength: the product is scaled by `lora_alpha / r`.
-    #[config(default = 8.0)]
-    pub lora_alpha: f64,
-    /// Scales by `lora_alpha / √r` instead (rsLoRA).
-    #[config(default = false)]
-    pub use_rslora: bool,
-    /// Trains the weights' magnitudes apart from their directions (DoRA).
-    #[config(default = false)]
-    pub use_dora: bool,
-    /// Probability of dropping an entry of the adapter's input, in [0, 1).
-    #[config(default = 0.0)]
-    pub lora_dropout: f64,
-    /// Rank by module: the first pattern that matches a path, or the end of one, wins.
-    #[config(default = "IndexMap::new()")]
-    pub rank_pattern: IndexMap<String, usize>,
-    /// `lora_alpha` by module, in the same way.
-    #[config(default = "IndexMap::new()")]
-    pub alpha_pattern: IndexMap<String, f64>,
-    /// What the matrices start as.
-    #[config(default = "LoraInit::Kaiming")]
-    pub init_lora_weights: LoraInit,
-    /// Learning rate of `B` as a multiple of that of `A` (LoRA+).
-    #[config(default = 1.0)]
-    pub loraplus_lr_ratio: f64,
-    /// Peak learning rate.
-    #[config(default = 2e-4)]
-    pub learning_rate: f64,
-    /// Where the cosine ends, as a share of the peak.
-    #[config(default = 0.1)]
-    pub min_lr_ratio: f64,
-    /// Share of the run spent warming up.
-    #[config(default = 0.1)]
-    pub warmup_ratio: f64,
-    /// How the matrices are stepped.
-    #[config(default = "Optimizer::default()")]
-    pub optimizer: Optimizer,
-    /// Seed of the random matrices.
-    #[config(default = 0)]
-    pub seed: u64,
+settings! {
+    /// Settings of LoRA, with PEFT's defaults and names.
+    pub struct LoraConfig {
+        /// Optimizer steps of the whole run, for the learning rate.
+        total_steps: usize,
+        /// Modules whose weights get an adapter.
+        target_modules: TargetModules = TargetModules::all_linear(),
+        /// Modules left out of `target_modules`.
+        exclude_modules: Option<TargetModules> = None,
+        /// Layers taken, by the last number in a module's path; all, unless given.
+        layers_to_transform: Option<Vec<usize>> = None,
+        /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
+        output_head: Option<String> = None,
+        /// Rank of the product.
+        r: usize = 8,
+        /// Strength: the product is scaled by `lora_alpha / r`.
+        lora_alpha: f64 = 8.0,
+        /// Scales by `lora_alpha / √r` instead (rsLoRA).
+        use_rslora: bool = false,
+        /// Trains the weights' magnitudes apart from their directions (DoRA).
+        use_dora: bool = false,
+        /// Probability of dropping an entry of the adapter's input, in [0, 1).
+        lora_dropout: f64 = 0.0,
+        /// Rank by module: the first pattern that matches a path, or the end of one, wins.
+        rank_pattern: IndexMap<String, usize> = IndexMap::new(),
+        /// `lora_alpha` by module, in the same way.
+        alpha_pattern: IndexMap<String, f64> = IndexMap::new(),
+        /// What the matrices start as.
+        init_lora_weights: LoraInit = LoraInit::Kaiming,
+        /// Learning rate of `B` as a multiple of that of `A` (LoRA+).
+        loraplus_lr_ratio: f64 = 1.0,
+        /// Peak learning rate.
+        learning_rate: f64 = 2e-4,
+        /// Where the cosine ends, as a share of the peak.
+        min_lr_ratio: f64 = 0.1,
+        /// Share of the run spent warming up.
+        warmup_ratio: f64 = 0.1,
+        /// How the matrices are stepped.
+        optimizer: Optimizer = Optimizer::default(),
+        /// Seed of the random matrices.
+        seed: u64 = 0,
+    }
 }
+
+with_shared_settings!(LoraConfig);
 
 impl LoraConfig {
     /// Checks every setting that can be checked without a model.
@@ -86,35 +74,19 @@ impl LoraConfig {
     /// # Errors
     /// [`Error::Setting`] with the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        check(self.total_steps > 0, "total_steps", self.total_steps, "at least 1")?;
+        self.shared().validate()?;
         check(self.r > 0, "r", self.r, "at least 1")?;
-        check(
-            self.rank_pattern.values().all(|&r| r > 0),
-            "rank_pattern",
-            0,
-            "ranks of at least 1",
-        )?;
-        for alpha in self.alpha_pattern.values().chain([&self.lora_alpha]) {
-            check(alpha.is_finite() && *alpha > 0.0, "lora_alpha", alpha, "a positive number")?;
+        for (pattern, r) in &self.rank_pattern {
+            let found = format!("{r} for {pattern:?}");
+            check(*r > 0, "rank_pattern", found, "ranks of at least 1")?;
         }
-        let dropout = self.lora_dropout;
-        check((0.0..1.0).contains(&dropout), "lora_dropout", dropout, "a share in [0, 1)")?;
+        for (pattern, alpha) in &self.alpha_pattern {
+            let found = format!("{alpha} for {pattern:?}");
+            let valid = alpha.is_finite() && *alpha > 0.0;
+            check(valid, "alpha_pattern", found, "positive numbers")?;
+        }
         let ratio = self.loraplus_lr_ratio;
-        check(ratio.is_finite() && ratio > 0.0, "loraplus_lr_ratio", ratio, "a positive number")?;
-        check_learning_rate(self.learning_rate, self.min_lr_ratio, self.warmup_ratio)?;
-        self.optimizer.validate()
-    }
-
-    pub(super) fn targeting(&self) -> Targeting<'_> {
-        Targeting {
-            target_modules: &self.target_modules,
-            exclude_modules: self.exclude_modules.as_ref(),
-            layers_to_transform: self.layers_to_transform.as_deref(),
-        }
-    }
-
-    pub(super) fn schedule(&self) -> DenseSchedule {
-        DenseSchedule::new(self.total_steps, self.warmup_ratio, self.min_lr_ratio)
+        check(ratio.is_finite() && ratio > 0.0, "loraplus_lr_ratio", ratio, "a positive number")
     }
 
     /// Ranks and scalings of modules, by path.
@@ -135,6 +107,19 @@ pub(super) struct Ranks<'a> {
 }
 
 impl Ranks<'_> {
+    /// Refuses patterns that match none of `modules`, the adapted ones: they would change nothing.
+    pub fn refuse_idle(&self, modules: &[&str]) -> Result<(), Error> {
+        for (key, idle) in [
+            ("rank_pattern", self.ranks.idle(modules)),
+            ("alpha_pattern", self.alphas.idle(modules)),
+        ] {
+            if let Some(pattern) = idle {
+                return Err(no_match(key, format!("{pattern:?}"), "adapted module", modules));
+            }
+        }
+        Ok(())
+    }
+
     /// Rank and scaling of the adapter of a module.
     pub fn of(&self, module_path: &str) -> (usize, f64) {
         let r = self.ranks.value(module_path).copied().unwrap_or(self.config.r);
@@ -144,20 +129,6 @@ impl Ranks<'_> {
             false => (r, alpha / r as f64),
         }
     }
-}
-
-/// Checks of the settings that all low-rank methods share.
-pub fn check_learning_rate(
-    learning_rate: f64,
-    min_lr_ratio: f64,
-    warmup_ratio: f64,
-) -> Result<(), Error> {
-    let valid = learning_rate.is_finite() && learning_rate >= 0.0;
-    check(valid, "learning_rate", learning_rate, "a finite rate, 0 or more")?;
-    for (key, ratio) in [("min_lr_ratio", min_lr_ratio), ("warmup_ratio", warmup_ratio)] {
-        check((0.0..=1.0).contains(&ratio), key, ratio, "a share in [0, 1]")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -170,9 +141,11 @@ mod tests {
         let cases: [(&str, Change); 10] = [
             ("`total_steps` is 0", |c| LoraConfig { total_steps: 0, ..c }),
             ("`r` is 0", |c| c.with_r(0)),
-            ("`rank_pattern` is 0", |c| c.with_rank_pattern([("q".into(), 0)].into())),
+            ("`rank_pattern` is 0 for \"q\"", |c| c.with_rank_pattern([("q".into(), 0)].into())),
             ("`lora_alpha` is 0", |c| c.with_lora_alpha(0.0)),
-            ("`lora_alpha` is NaN", |c| c.with_alpha_pattern([("q".into(), f64::NAN)].into())),
+            ("`alpha_pattern` is NaN for \"q\"", |c| {
+                c.with_alpha_pattern([("q".into(), f64::NAN)].into())
+            }),
             ("`lora_dropout` is 1", |c| c.with_lora_dropout(1.0)),
             ("`loraplus_lr_ratio` is -1", |c| c.with_loraplus_lr_ratio(-1.0)),
             ("`learning_rate` is inf", |c| c.with_learning_rate(f64::INFINITY)),
@@ -203,5 +176,21 @@ mod tests {
         let config = config.with_use_rslora(true);
         let (_, scaling) = config.ranks().unwrap().of("layers.0.q");
         assert_eq!(scaling, 4.0);
+    }
+
+    #[test]
+    fn patterns_that_match_no_adapted_module_are_refused() {
+        let ranks = [("q_proj".to_string(), 2), ("q_prj".into(), 3)];
+        let alphas = [("layers.7.q_proj".to_string(), 2.0)];
+        let config = LoraConfig::new(1);
+        for (config, pattern) in [
+            (config.clone().with_rank_pattern(ranks.into()), "`rank_pattern` = \"q_prj\""),
+            (config.with_alpha_pattern(alphas.into()), "`alpha_pattern` = \"layers.7.q_proj\""),
+        ] {
+            let modules = ["layers.0.q_proj", "layers.1.q_proj"];
+            let error = config.ranks().unwrap().refuse_idle(&modules).unwrap_err();
+            assert_eq!(error.to_string(), format!("{pattern} matches no adapted module"));
+            assert_eq!(error.hint().unwrap(), "this model has: layers.0.q_proj, layers.1.q_proj");
+        }
     }
 }

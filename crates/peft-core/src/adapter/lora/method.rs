@@ -1,16 +1,14 @@
 //! LoRA as a method: attachment, updates, merging.
 
 use burn::optim::GradientsParams;
-use burn::tensor::{FloatDType, Tensor, TensorData};
+use burn::tensor::TensorData;
 
-use super::delta::{column_norms, effective};
-use super::init::{kaiming, pissa};
+use super::init::kaiming;
+use super::target::LoraTarget;
 use super::{LoraConfig, LoraDelta, LoraInit};
 use crate::adapter::Adapter;
-use crate::adapter::low_rank::{Factor, Given, LowRankTarget, Update, trained};
-use crate::error::check;
+use crate::adapter::low_rank::{Factor, Given, LowRankTarget, trained};
 use crate::method::{Attachments, Method};
-use crate::schedule::DenseSchedule;
 use crate::store::AdapterFile;
 use crate::{Catalogue, Error, ParamInfo, Params, Plan, Record};
 
@@ -18,21 +16,9 @@ use crate::{Catalogue, Error, ParamInfo, Params, Plan, Record};
 #[derive(Debug)]
 pub struct Lora {
     pub(super) config: LoraConfig,
-    pub(super) schedule: DenseSchedule,
     pub(super) targets: Vec<LoraTarget>,
     /// What a file gave to start from.
     pub(super) given: Given,
-}
-
-/// An adapted weight.
-#[derive(Debug)]
-pub(super) struct LoraTarget {
-    pub low_rank: LowRankTarget,
-    pub rank: usize,
-    pub scaling: f64,
-    /// What PiSSA took out of the weight, on the host: a merge gives it back through the trained
-    /// factors, an export as plain LoRA subtracts it.
-    pub taken: Option<[TensorData; 2]>,
 }
 
 impl Lora {
@@ -42,8 +28,7 @@ impl Lora {
     /// [`Error::Setting`] if the configuration is invalid.
     pub fn new(config: LoraConfig) -> Result<Self, Error> {
         config.validate()?;
-        let schedule = config.schedule();
-        Ok(Self { config, schedule, targets: Vec::new(), given: Given::default() })
+        Ok(Self { config, targets: Vec::new(), given: Given::default() })
     }
 
     fn target(
@@ -77,71 +62,6 @@ impl Lora {
     }
 }
 
-impl LoraTarget {
-    /// Sets what depends on the weight: magnitudes, and PiSSA's factors.
-    fn initialize(
-        &mut self,
-        config: &LoraConfig,
-        given: bool,
-        params: &Params,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        if given {
-            return Ok(());
-        }
-        let weight = self.low_rank.base(params)?;
-        if config.use_dora {
-            plan.set(self.low_rank.factors[2].id, column_norms(weight.clone()));
-        }
-        match config.init_lora_weights {
-            LoraInit::Kaiming => Ok(()),
-            LoraInit::Pissa => self.take_principal(weight, None, config.seed, params, plan),
-            LoraInit::PissaNiter(n) => {
-                self.take_principal(weight, Some(n), config.seed, params, plan)
-            }
-        }
-    }
-
-    /// Moves the principal part of the weight into the factors.
-    fn take_principal(
-        &mut self,
-        weight: Tensor<2>,
-        iterations: Option<usize>,
-        seed: u64,
-        params: &Params,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let LowRankTarget { path, base, shape, factors } = &self.low_rank;
-        check(
-            self.rank <= shape[0].min(shape[1]),
-            "r",
-            format!("{} for `{path}` of shape {shape:?}", self.rank),
-            "at most the weight's smaller dimension with PiSSA",
-        )?;
-        if !weight.clone().is_finite().all().into_scalar::<bool>() {
-            return Err(Error::NotFinite { path: path.clone(), step: 0 }); // no decomposition
-        }
-        let dtype = params.require(*base, path)?.dtype();
-        let [a, b] = pissa(weight.clone(), self.rank, self.scaling, iterations, seed, path);
-        let principal = a.clone().matmul(b.clone()).mul_scalar(self.scaling);
-        plan.set(*base, weight.sub(principal).cast(FloatDType::from(dtype)));
-        plan.set(factors[0].id, a.clone());
-        plan.set(factors[1].id, b.clone());
-        self.taken = Some([a.into_data(), b.into_data()]);
-        Ok(())
-    }
-
-    /// The weight with its adapter folded in, f32.
-    fn effective(&self, params: &Params) -> Result<Tensor<2>, Error> {
-        let mut values = self.low_rank.values(params)?.into_iter();
-        let base = self.low_rank.base(params)?;
-        match (values.next(), values.next()) {
-            (Some(a), Some(b)) => Ok(effective(base, [a, b], values.next(), self.scaling)),
-            _ => Ok(base),
-        }
-    }
-}
-
 impl Method for Lora {
     fn name(&self) -> &'static str {
         match (self.config.use_dora, self.config.init_lora_weights) {
@@ -157,11 +77,14 @@ impl Method for Lora {
 
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         self.given.place(catalogue)?;
-        let (ranks, mut targets) = (self.config.ranks()?, Vec::new());
-        let mut attachments = Attachments::default();
-        let all = self.config.target_modules.is_all_linear();
-        let head = self.config.output_head.as_deref().filter(|_| all);
-        for param in self.config.targeting().select(catalogue, head)? {
+        let selected = self.config.shared().select(catalogue)?;
+        let ranks = self.config.ranks()?;
+        if !self.given.is_from_file() {
+            let modules: Vec<_> = selected.iter().map(|param| param.module_path()).collect();
+            ranks.refuse_idle(&modules)?;
+        }
+        let (mut attachments, mut targets) = (Attachments::default(), Vec::new());
+        for param in selected {
             let (target, delta) = self.target(param, ranks.of(param.module_path()))?;
             attachments.adapters.push((param.id, Adapter::Lora(delta)));
             targets.push(target);
@@ -173,20 +96,12 @@ impl Method for Lora {
     fn initialize(&mut self, params: &Params) -> Result<Plan, Error> {
         let (config, mut plan) = (&self.config, Plan::default());
         self.given.plan(&mut plan);
-        for target in &mut self.targets {
-            let given = self.given.modules.contains_key(target.low_rank.module_path());
-            target.initialize(config, given, params, &mut plan)?;
+        let given =
+            |target: &LoraTarget| self.given.modules.contains_key(target.low_rank.module_path());
+        for target in self.targets.iter_mut().filter(|target| !given(target)) {
+            target.initialize(config, params, &mut plan)?;
         }
         Ok(plan)
-    }
-
-    fn observe(
-        &mut self,
-        _: usize,
-        _: &Params,
-        _: &mut GradientsParams,
-    ) -> Result<Option<Tensor<1>>, Error> {
-        Ok(None)
     }
 
     fn update(
@@ -195,9 +110,7 @@ impl Method for Lora {
         params: &Params,
         grads: &mut GradientsParams,
     ) -> Result<Plan, Error> {
-        let (optimizer, learning_rate) = (self.config.optimizer, self.learning_rate(step));
-        let update = Update { optimizer, learning_rate, t: step + 1 };
-        let mut plan = Plan::default();
+        let (update, mut plan) = (self.config.shared().update(step), Plan::default());
         for LoraTarget { low_rank, .. } in &mut self.targets {
             let stepped = low_rank.stepped(&update, params, grads)?;
             for (factor, (value, _)) in low_rank.factors.iter().zip(stepped) {
@@ -208,7 +121,7 @@ impl Method for Lora {
     }
 
     fn learning_rate(&self, step: usize) -> f64 {
-        self.config.learning_rate * self.schedule.multiplier(step)
+        self.config.shared().learning_rate(step)
     }
 
     fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error> {
@@ -242,14 +155,16 @@ impl Method for Lora {
 
     fn record(&self, params: &Params) -> Result<Record, Error> {
         let mut record = Record::default();
-        self.targets.iter().try_for_each(|t| t.low_rank.record(params, &mut record))?;
+        self.targets.iter().try_for_each(|target| target.record(params, &mut record))?;
         Ok(record)
     }
 
     fn restore(&mut self, _: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
         let mut plan = Plan::default();
-        let mut targets = self.targets.iter_mut();
-        targets.try_for_each(|target| target.low_rank.restore(record, params, &mut plan))?;
+        self.given.plan(&mut plan);
+        for target in &mut self.targets {
+            target.restore(&self.config, record, params, &mut plan)?;
+        }
         Ok(plan)
     }
 }

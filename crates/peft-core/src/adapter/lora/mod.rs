@@ -7,8 +7,8 @@ mod delta;
 mod init;
 mod method;
 mod peft;
+mod target;
 
-pub(super) use config::check_learning_rate;
 pub use config::{LoraConfig, LoraInit};
 pub use delta::LoraDelta;
 pub use method::Lora;

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use indexmap::IndexMap;
 
-use super::method::LoraTarget;
+use super::target::LoraTarget;
 use super::{Lora, LoraConfig, LoraInit};
 use crate::adapter::low_rank::{Given, transposed};
 use crate::store::{AdapterConfig, AdapterFiles, LoraFields, ModuleTensors, PeftType};

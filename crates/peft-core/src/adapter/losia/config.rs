@@ -1,90 +1,71 @@
 //! Settings of a LoSiA run.
 
-use burn::config::Config;
-
 use crate::error::check;
-use crate::schedule::{DenseSchedule, LrScheduler, Slots, SubnetSchedule, UpdateType};
+use crate::schedule::{
+    DenseSchedule, LrScheduler, Slots, SubnetSchedule, UpdateType, check_learning_rate,
+};
+use crate::settings::settings;
 use crate::{Error, Sensitivity, TargetModules, Targeting};
 
-/// Settings of LoSiA, with the reference's defaults.
-#[derive(Config, Debug, PartialEq)]
-pub struct LosiaConfig {
-    /// Optimizer steps of the whole run; the global learning-rate curve needs them.
-    pub total_steps: usize,
-    /// Modules whose weights get a subnet.
-    #[config(default = "TargetModules::all_linear()")]
-    pub target_modules: TargetModules,
-    /// Modules left out of `target_modules`.
-    pub exclude_modules: Option<TargetModules>,
-    /// Layers taken, by the last number in a module's path; all, unless given.
-    pub layers_to_transform: Option<Vec<usize>>,
-    /// Share of a weight's rows and of its columns that is trained, `p`, in (0, 1].
-    #[config(default = 0.125)]
-    pub rank_factor: f64,
-    /// Steps in a slot, `T`: how long a layer's importance is gathered before its subnet moves.
-    #[config(default = 100)]
-    pub period: usize,
-    /// Share of the output head's rows (vocabulary entries) that is trained, in [0, 1]. 0 leaves
-    /// the head to `modules_to_save`.
-    #[config(default = 0.0)]
-    pub output_dim_factor: f64,
-    /// Path of the output head's weight, such as `lm_head.weight`, or that of the tied embedding.
-    pub output_head: Option<String>,
-    /// Peak learning rate of the subnets.
-    #[config(default = 2e-5)]
-    pub learning_rate: f64,
-    /// Shape of the learning rate over the run.
-    #[config(default = "LrScheduler::Cosine")]
-    pub lr_scheduler: LrScheduler,
-    /// Where the cosine ends, as a share of the peak.
-    #[config(default = 0.1)]
-    pub min_lr_ratio: f64,
-    /// Share of the run spent warming up.
-    #[config(default = 0.1)]
-    pub warmup_ratio: f64,
-    /// Decoupled weight decay of the trained entries.
-    #[config(default = 0.0)]
-    pub weight_decay: f64,
-    /// Factor on the subnets' gradients.
-    #[config(default = 1.0)]
-    pub scale: f64,
-    /// Which layers share a slot.
-    #[config(default = "UpdateType::Asynchronous")]
-    pub update_type: UpdateType,
-    /// How importance is measured (the reference's `taylor_type`).
-    #[config(default = "Sensitivity::ParamMix")]
-    pub sensitivity: Sensitivity,
-    /// Smoothing of importance.
-    #[config(default = 0.85)]
-    pub imp_beta1: f64,
-    /// Smoothing of uncertainty.
-    #[config(default = 0.85)]
-    pub imp_beta2: f64,
-    /// Adam's first decay rate.
-    #[config(default = 0.9)]
-    pub beta1: f64,
-    /// Adam's second decay rate.
-    #[config(default = 0.999)]
-    pub beta2: f64,
-    /// Added to the root of Adam's second moment before bias correction.
-    #[config(default = 1e-6)]
-    pub eps: f64,
-    /// Whether Adam's step count restarts when a subnet moves. The reference keeps counting, so
-    /// that the first updates after a move are amplified up to 6.6 times; its published numbers
-    /// were obtained so.
-    #[config(default = false)]
-    pub reset_step_count: bool,
-    /// LoSiA-Pro: compute subnets on activations, so that a weight outside its own slot gets no
-    /// dense gradient. `false` composes dense weights: same numbers, more time and memory.
-    #[config(default = true)]
-    pub pro: bool,
-    /// Keeps, on the host, the original entries of every block that is settled, so that the base
-    /// can be restored bit for bit. Doubles the memory of the settled blocks.
-    #[config(default = false)]
-    pub journal: bool,
-    /// Seed of the first, random subnets.
-    #[config(default = 0)]
-    pub seed: u64,
+settings! {
+    /// Settings of LoSiA, with the reference's defaults.
+    pub struct LosiaConfig {
+        /// Optimizer steps of the whole run; the global learning-rate curve needs them.
+        total_steps: usize,
+        /// Modules whose weights get a subnet.
+        target_modules: TargetModules = TargetModules::all_linear(),
+        /// Modules left out of `target_modules`.
+        exclude_modules: Option<TargetModules> = None,
+        /// Layers taken, by the last number in a module's path; all, unless given.
+        layers_to_transform: Option<Vec<usize>> = None,
+        /// Share of a weight's rows and of its columns that is trained, `p`, in (0, 1].
+        rank_factor: f64 = 0.125,
+        /// Steps in a slot, `T`: how long a layer's importance is gathered before its subnet moves.
+        period: usize = 100,
+        /// Share of the output head's rows (vocabulary entries) that is trained, in [0, 1]. 0 leaves
+        /// the head to `modules_to_save`.
+        output_dim_factor: f64 = 0.0,
+        /// Path of the output head's weight, such as `lm_head.weight`, or that of the tied embedding.
+        output_head: Option<String> = None,
+        /// Peak learning rate of the subnets.
+        learning_rate: f64 = 2e-5,
+        /// Shape of the learning rate over the run.
+        lr_scheduler: LrScheduler = LrScheduler::Cosine,
+        /// Where the cosine ends, as a share of the peak.
+        min_lr_ratio: f64 = 0.1,
+        /// Share of the run spent warming up.
+        warmup_ratio: f64 = 0.1,
+        /// Decoupled weight decay of the trained entries.
+        weight_decay: f64 = 0.0,
+        /// Factor on the subnets' gradients.
+        scale: f64 = 1.0,
+        /// Which layers share a slot.
+        update_type: UpdateType = UpdateType::Asynchronous,
+        /// How importance is measured (the reference's `taylor_type`).
+        sensitivity: Sensitivity = Sensitivity::ParamMix,
+        /// Smoothing of importance.
+        imp_beta1: f64 = 0.85,
+        /// Smoothing of uncertainty.
+        imp_beta2: f64 = 0.85,
+        /// Adam's first decay rate.
+        beta1: f64 = 0.9,
+        /// Adam's second decay rate.
+        beta2: f64 = 0.999,
+        /// Added to the root of Adam's second moment before bias correction.
+        eps: f64 = 1e-6,
+        /// Whether Adam's step count restarts when a subnet moves. The reference keeps counting, so
+        /// that the first updates after a move are amplified up to 6.6 times; its published numbers
+        /// were obtained so.
+        reset_step_count: bool = false,
+        /// LoSiA-Pro: compute subnets on activations, so that a weight outside its own slot gets no
+        /// dense gradient. `false` composes dense weights: same numbers, more time and memory.
+        pro: bool = true,
+        /// Keeps, on the host, the original entries of every block that is settled, so that the base
+        /// can be restored bit for bit. Doubles the memory of the settled blocks.
+        journal: bool = false,
+        /// Seed of the first, random subnets.
+        seed: u64 = 0,
+    }
 }
 
 impl LosiaConfig {
@@ -102,13 +83,7 @@ impl LosiaConfig {
         check((0.0..=1.0).contains(&head), "output_dim_factor", head, "a share in [0, 1]")?;
         let needs_head = head > 0.0 && self.output_head.is_none();
         check(!needs_head, "output_head", "unset", "a path when output_dim_factor > 0")?;
-        let lr = self.learning_rate;
-        check(lr.is_finite() && lr >= 0.0, "learning_rate", lr, "a finite rate, 0 or more")?;
-        for (key, ratio) in
-            [("min_lr_ratio", self.min_lr_ratio), ("warmup_ratio", self.warmup_ratio)]
-        {
-            check((0.0..=1.0).contains(&ratio), key, ratio, "a share in [0, 1]")?;
-        }
+        check_learning_rate(self.learning_rate, self.min_lr_ratio, self.warmup_ratio)?;
         let wd = self.weight_decay;
         check(wd.is_finite() && wd >= 0.0, "weight_decay", wd, "a finite rate, 0 or more")?;
         check(self.scale.is_finite(), "scale", self.scale, "a finite factor")?;
@@ -184,28 +159,6 @@ mod tests {
             let error = change(LosiaConfig::new(10)).validate().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{message}, expected ")), "{message}: {error}");
         }
-    }
-
-    #[test]
-    fn json_round_trip_keeps_every_setting() {
-        let config = LosiaConfig::new(321)
-            .with_target_modules(TargetModules::Names(vec!["q_proj".into(), "v_proj".into()]))
-            .with_rank_factor(0.3)
-            .with_period(7)
-            .with_output_dim_factor(0.1)
-            .with_output_head(Some("lm_head.weight".into()))
-            .with_learning_rate(3.3e-5)
-            .with_lr_scheduler(LrScheduler::CosineRestarts)
-            .with_update_type(UpdateType::Synchronous)
-            .with_sensitivity(Sensitivity::ParamFirst)
-            .with_reset_step_count(true)
-            .with_pro(false)
-            .with_seed(u64::MAX);
-        let json = serde_json::to_value(&config).unwrap();
-        assert_eq!(json["lr_scheduler"], "cosine_restarts");
-        assert_eq!(json["sensitivity"], "param_first");
-        assert_eq!(json["target_modules"], serde_json::json!(["q_proj", "v_proj"]));
-        assert_eq!(serde_json::from_value::<LosiaConfig>(json).unwrap(), config);
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! The decisions of LoSiA: whose importance to gather, how to update blocks, when to move them.
+//! LoSiA as a method: whose importance to gather, how to update blocks, when to move them.
 
 use burn::optim::GradientsParams;
-use burn::tensor::{FloatDType, Int, Tensor};
+use burn::tensor::Tensor;
 
-use super::target::{LosiaTarget, Relocalization};
+use super::target::LosiaTarget;
 use super::{LosiaConfig, SubnetDelta};
 use crate::adapter::Adapter;
-use crate::method::{Attachments, Event, Method};
+use crate::method::{Attachments, Method};
 use crate::optimizer::{Adam, Epsilon};
 use crate::schedule::{Slots, SubnetSchedule};
 use crate::store::{AdapterFile, SettledBlocks};
-use crate::subnet::{SettledBlock, Subnet, gather, localize};
-use crate::{Catalogue, Error, Importance, Params, Plan, Record};
+use crate::subnet::{SettledBlock, Subnet};
+use crate::{Catalogue, Error, Params, Plan, Record};
 
 /// LoSiA, or LoSiA-Pro where the configuration says so.
 #[derive(Debug)]
@@ -88,28 +88,6 @@ impl Losia {
         self.slots.count
     }
 
-    fn record_importance(
-        &mut self,
-        step: usize,
-        index: usize,
-        grad: Tensor<2>,
-        params: &Params,
-    ) -> Result<(), Error> {
-        let config = &self.config;
-        let target = &mut self.targets[index];
-        let weight = target.effective_weight(params)?;
-        let sample = config.sensitivity.of(weight, grad.clone());
-        let (b1, b2) = (config.imp_beta1, config.imp_beta2);
-        target.importance = Some(match target.importance.take() {
-            Some(importance) => importance.update(sample, b1, b2),
-            None => Importance::first(sample, b1, b2),
-        });
-        if self.slots.relocalizes(step, target.slot) {
-            target.dense_grad = Some(grad);
-        }
-        Ok(())
-    }
-
     /// The block after one optimizer step.
     fn stepped(
         &mut self,
@@ -138,45 +116,6 @@ impl Losia {
         // Decoupled decay of the effective entries, base + Δ, expressed as a change of Δ.
         let effective = target.base_block(params)?.add(delta.clone());
         Ok(delta.sub(effective.mul_scalar(lr * config.weight_decay)))
-    }
-
-    /// Settles the block and starts a new one where the importance is.
-    fn relocalize(
-        &mut self,
-        step: usize,
-        index: usize,
-        params: &Params,
-        delta: Tensor<2>,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let target = &mut self.targets[index];
-        let observed = target.importance.take().zip(target.dense_grad.take());
-        let Some((importance, grad)) = observed else {
-            plan.set(target.delta, delta); // no gradient reached the weight: nothing to go by
-            return Ok(());
-        };
-        let block = target.block(step, params, delta, self.config.journal)?;
-        target.settle(&block, params, plan)?;
-        self.settled.push(block);
-        target.moments = None;
-        let score = importance.score();
-        let found = localize(&score, target.size);
-        if let Some(found) = &found {
-            target.subnet = found.subnet.clone();
-        }
-        let [rows, cols] = target.subnet.to_tensors(&score.device());
-        plan.set_int(target.rows, rows.clone());
-        plan.set_int(target.cols, cols.clone());
-        plan.report(Event::Relocalization(Box::new(Relocalization {
-            path: target.path.clone(),
-            strategy: found.as_ref().map(|found| found.strategy),
-            score_share: found.as_ref().map_or(f64::NAN, |f| f.score_sum / f.score_total),
-            gradient_share: squared_share(grad, rows, cols),
-            subnet: target.subnet.clone(),
-            score,
-            score_sum: found.as_ref().map_or(f64::NAN, |found| found.score_sum),
-        })));
-        Ok(())
     }
 }
 
@@ -294,13 +233,4 @@ impl Method for Losia {
     fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
         self.restore_record(step, record, params)
     }
-}
-
-/// Share of a gradient's squared norm inside a block.
-fn squared_share(grad: Tensor<2>, rows: Tensor<1, Int>, cols: Tensor<1, Int>) -> f64 {
-    let square = |grad: Tensor<2>| {
-        let grad = grad.cast(FloatDType::F32);
-        f64::from(grad.clone().mul(grad).sum().into_scalar::<f32>())
-    };
-    square(gather(grad.clone(), rows, cols)) / square(grad)
 }

@@ -6,9 +6,11 @@ mod delta;
 mod method;
 mod record;
 mod select;
+mod slot;
 mod target;
 
 pub use config::LosiaConfig;
 pub use delta::SubnetDelta;
 pub use method::Losia;
-pub use target::{LosiaTarget, Relocalization};
+pub use slot::Relocalization;
+pub use target::LosiaTarget;

@@ -1,6 +1,7 @@
 //! Which weights get a subnet, in which slot, of which size, and the subnets they start with.
 
 use super::Losia;
+use crate::error::no_param;
 use crate::rng::path_rng;
 use crate::subnet::{Subnet, subnet_size};
 use crate::{Catalogue, Error, ParamInfo};
@@ -34,11 +35,7 @@ impl Losia {
         let matrices = || catalogue.params().iter().filter(|param| param.shape.len() == 2);
         match matrices().find(|param| param.path == *path) {
             Some(head) => Ok(Some(head)),
-            None => Err(Error::NoMatch {
-                key: "output_head",
-                pattern: format!("{path:?}"),
-                available: matrices().map(|param| param.path.clone()).collect(),
-            }),
+            None => Err(no_param("output_head", path, matrices())),
         }
     }
 
@@ -49,11 +46,9 @@ impl Losia {
     ) -> Result<(), Error> {
         let known = |path: &str| selected.iter().any(|(param, _)| param.path == path);
         match self.first_subnets.iter().find(|(path, _)| !known(path)) {
-            Some((path, _)) => Err(Error::NoMatch {
-                key: "first_subnets",
-                pattern: format!("{path:?}"),
-                available: selected.iter().map(|(param, _)| param.path.clone()).collect(),
-            }),
+            Some((path, _)) => {
+                Err(no_param("first_subnets", path, selected.iter().map(|(param, _)| *param)))
+            }
             None => Ok(()),
         }
     }

@@ -2,11 +2,10 @@
 
 use burn::module::ParamId;
 use burn::tensor::{FloatDType, Int, Tensor};
-use serde::Serialize;
 
 use super::delta::{SubnetDelta, add_block};
 use crate::optimizer::Moments;
-use crate::subnet::{SettledBlock, Strategy, Subnet, gather};
+use crate::subnet::{SettledBlock, Subnet, gather};
 use crate::{Error, Importance, ParamInfo, Params, Plan};
 
 /// A weight with a subnet.
@@ -137,27 +136,4 @@ impl LosiaTarget {
     fn gone(&self) -> Error {
         Error::ParameterGone { path: self.path.clone() }
     }
-}
-
-/// A subnet that moved at the end of a step.
-#[derive(Debug, Clone, Serialize)]
-pub struct Relocalization {
-    /// Path of the weight.
-    pub path: String,
-    /// Greedy order that won; `None` if the old subnet was kept because a score was not a number.
-    pub strategy: Option<Strategy>,
-    /// Share of the total score inside the new subnet. Not a number without a strategy.
-    pub score_share: f64,
-    /// Share of the squared gradient of this step inside the new subnet. The error bound of the
-    /// paper is what falls outside.
-    pub gradient_share: f64,
-    /// The new subnet.
-    #[serde(skip)]
-    pub subnet: Subnet,
-    /// The score it was chosen by, of the weight's shape.
-    #[serde(skip)]
-    pub score: Tensor<2>,
-    /// Sum of the scores inside the new subnet. Not a number without a strategy.
-    #[serde(skip)]
-    pub score_sum: f64,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::ParamId;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use crate::error::no_param;
 use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType};
 use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules};
 
@@ -35,6 +36,11 @@ impl Given {
         let (modules, whole) = (adapter.modules.clone(), adapter.other.clone());
         let config = Some(adapter.config.clone());
         Ok(Self { config, modules, rank_pattern, whole, placed: Vec::new() })
+    }
+
+    /// Whether there is a file.
+    pub fn is_from_file(&self) -> bool {
+        self.config.is_some()
     }
 
     /// The schedule that allocated the file's ranks, if they were.
@@ -69,7 +75,7 @@ impl Given {
         for (path, tensors) in &self.modules {
             let mut linears = catalogue.params().iter().filter(|p| p.is_linear_weight());
             let param = linears.find(|p| p.module_path() == path);
-            let param = param.ok_or_else(|| no_match("adapter", path, catalogue))?;
+            let param = param.ok_or_else(|| no_param("adapter", path, catalogue.params()))?;
             let found = tensors.features();
             if found != param.shape[..] {
                 return Err(Error::Setting {
@@ -81,7 +87,8 @@ impl Given {
         }
         for (path, data) in &self.whole {
             let param = catalogue.params().iter().find(|p| p.path == *path);
-            let param = param.ok_or_else(|| no_match("modules_to_save", path, catalogue))?;
+            let param =
+                param.ok_or_else(|| no_param("modules_to_save", path, catalogue.params()))?;
             self.placed.push((param.id, oriented(data, param)?, param.shape.len()));
         }
         Ok(())
@@ -141,12 +148,4 @@ fn oriented(data: &TensorData, param: &ParamInfo) -> Result<Tensor<2>, Error> {
 pub fn transposed(data: &TensorData, device: &Device) -> TensorData {
     let device = device.clone().inner();
     Tensor::<2>::from_data(data.clone(), (&device, DType::F32)).transpose().into_data()
-}
-
-fn no_match(key: &'static str, path: &str, catalogue: &Catalogue) -> Error {
-    Error::NoMatch {
-        key,
-        pattern: format!("{path:?}"),
-        available: catalogue.params().iter().map(|param| param.path.clone()).collect(),
-    }
 }

@@ -4,12 +4,14 @@
 mod dropout;
 mod factor;
 mod given;
+mod settings;
 mod target;
 
 pub(super) use dropout::dropout;
 pub(super) use factor::{Factor, Update};
 pub(super) use given::{Given, transposed};
-pub(super) use target::LowRankTarget;
+pub(super) use settings::{SharedSettings, with_shared_settings};
+pub(super) use target::{LowRankTarget, Stepped};
 
 use burn::module::Param;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};

@@ -7,6 +7,10 @@ use burn::tensor::{FloatDType, Tensor};
 use super::factor::{Factor, Update};
 use crate::{Error, ParamInfo, Params, Plan, Record};
 
+/// The value of a factor after a step, with the gradient it was stepped by. A factor without one was
+/// not part of the forward pass.
+pub type Stepped = (Tensor<2>, Option<Tensor<2>>);
+
 /// An adapted weight and the matrices that are trained for it.
 #[derive(Debug)]
 pub struct LowRankTarget {
@@ -48,14 +52,13 @@ impl LowRankTarget {
         params.require(self.factors[index].id, &self.path)
     }
 
-    /// Takes every factor's gradient and steps it: new values and the gradients they moved by.
-    /// Factors without a gradient were not part of the forward pass and stay.
+    /// Takes every factor's gradient and steps it. Factors without one stay.
     pub fn stepped(
         &mut self,
         update: &Update,
         params: &Params,
         grads: &mut GradientsParams,
-    ) -> Result<Vec<(Tensor<2>, Option<Tensor<2>>)>, Error> {
+    ) -> Result<Vec<Stepped>, Error> {
         (0..self.factors.len())
             .map(|index| {
                 let value = self.value(index, params)?;

@@ -1,21 +1,20 @@
 //! The one step function of every training run.
 
-use std::collections::{HashMap, HashSet};
+mod attach;
+mod record;
 
-use burn::module::{Module, Param, ParamId, Reparameterizer};
+use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
-use crate::adapter::Adapter;
-use crate::dense::{self, DenseParam};
-use crate::error::check;
+use crate::dense::DenseParam;
 use crate::gradients::{clip, global_norm, scale};
-use crate::method::{Attachments, Event, Method};
+use crate::method::{Event, Method};
 use crate::schedule::DenseSchedule;
-use crate::store::AdapterFile;
-use crate::target::modules_to_save;
-use crate::{Catalogue, Error, ParamInfo, Params, Record};
+use crate::{Catalogue, Error, Params, Record};
+pub use attach::ParamCounts;
+use attach::{Attacher, adapted_paths, dense_params};
+pub(crate) use attach::{attachments, counts};
 
 /// What a run does beside its method.
 #[derive(Debug, Clone, Default)]
@@ -42,15 +41,6 @@ pub struct Tuner<T = Box<dyn Method>> {
     dense: Vec<DenseParam>,
 }
 
-/// Parameters of an attached model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ParamCounts {
-    /// Elements that training changes at any one time.
-    pub trainable: usize,
-    /// Elements of the model without adapters.
-    pub total: usize,
-}
-
 /// What a step did.
 #[derive(Debug)]
 pub struct StepReport {
@@ -74,26 +64,41 @@ impl<T: Method> Tuner<T> {
     /// # Errors
     /// What [`Catalogue::of`], [`modules_to_save`] and the method's own checks refuse;
     /// [`Error::Setting`] if `modules_to_save` names an adapted weight.
-    pub fn attach<M: Module>(
+    pub fn attach<M: Module>(method: T, config: TunerConfig, model: M) -> Result<(Self, M), Error> {
+        let (mut tuner, model) = Self::attach_blank(method, config, model)?;
+        let plan = tuner.method.initialize(&Params::of(&model))?;
+        Ok((tuner, plan.apply(model)?.0))
+    }
+
+    /// Goes on from a record: attaches `method` to `model`, which has the original weights, and
+    /// restores the record instead of starting anew. What the method once computed from the weights
+    /// (PiSSA's decomposition) is the record's.
+    ///
+    /// # Errors
+    /// Those of [`attach`](Self::attach) and [`restore`](Self::restore).
+    pub fn resume<M: Module>(
+        method: T,
+        config: TunerConfig,
+        model: M,
+        record: &Record,
+    ) -> Result<(Self, M), Error> {
+        let (mut tuner, model) = Self::attach_blank(method, config, model)?;
+        let model = tuner.restore(model, record)?;
+        Ok((tuner, model))
+    }
+
+    /// Attaches adapters that have yet to be initialised.
+    fn attach_blank<M: Module>(
         mut method: T,
         config: TunerConfig,
         model: M,
     ) -> Result<(Self, M), Error> {
         let catalogue = Catalogue::of(&model)?;
-        let mut attachments = method.attach(&catalogue)?;
-        for param in modules_to_save(&config.modules_to_save, &catalogue)? {
-            refuse_adapted(param, &attachments)?;
-            attachments.dense.push(param.id);
-        }
+        let attachments = attachments(&mut method, &config, &catalogue)?;
         let dense = dense_params(&attachments, &catalogue);
-        let counts = ParamCounts {
-            trainable: trainable(&attachments, &catalogue),
-            total: catalogue.num_elements(),
-        };
+        let counts = counts(&attachments, &catalogue);
         let adapted = adapted_paths(&attachments, &catalogue);
         let model = model.apply_reparameterization(Attacher::new(attachments));
-        let plan = method.initialize(&Params::of(&model))?;
-        let (model, _) = plan.apply(model)?;
         Ok((Self { method, config, steps: 0, counts, adapted, dense }, model))
     }
 
@@ -160,53 +165,6 @@ impl<T: Method> Tuner<T> {
         Ok(plan.apply(model)?.0.materialize())
     }
 
-    /// What training changed so far, as a file others read. `None` where that is whole weights: in
-    /// full fine-tuning, and for LoSiA with `modules_to_save`, which its file has no place for.
-    ///
-    /// # Errors
-    /// [`Error::ParameterGone`] if `model` is not the attached one.
-    pub fn export<M: Module>(&self, model: &M) -> Result<Option<AdapterFile>, Error> {
-        let saved = &self.config.modules_to_save;
-        Ok(match self.method.export(self.steps, &Params::of(model))? {
-            Some(AdapterFile::Peft(mut adapter)) if !saved.is_empty() => {
-                // What came with a file and was not trained is still part of the adapter.
-                let names = adapter.config.modules_to_save.get_or_insert_default();
-                names.extend(dense::modules(&self.dense));
-                names.sort();
-                names.dedup();
-                adapter.other.extend(dense::export(model, &self.dense)?);
-                Some(AdapterFile::Peft(adapter))
-            }
-            Some(AdapterFile::Losia(_)) if !saved.is_empty() => None,
-            file => file,
-        })
-    }
-
-    /// Everything that must survive a restart: the method's state, its adapters, and the densely
-    /// trained parameters. The state of their optimizer is not part of it.
-    ///
-    /// # Errors
-    /// [`Error::ParameterGone`] if `model` is not the attached one.
-    pub fn record<M: Module>(&self, model: &M) -> Result<Record, Error> {
-        let mut record = self.method.record(&Params::of(model))?;
-        let dense = dense::record(model, &self.dense, &mut record)?;
-        record.describe(&Meta { dense, steps: self.steps })?;
-        Ok(record)
-    }
-
-    /// Restores a record on a freshly attached model. Densely trained parameters get the
-    /// identities they had, so that the record of their optimizer fits.
-    ///
-    /// # Errors
-    /// [`Error::Record`] if the record does not fit the configuration or the model.
-    pub fn restore<M: Module>(&mut self, model: M, record: &Record) -> Result<M, Error> {
-        let meta: Meta = record.description()?;
-        let plan = self.method.restore(meta.steps, record, &Params::of(&model))?;
-        let (model, _) = plan.apply(model)?;
-        self.steps = meta.steps;
-        dense::restore(model, &mut self.dense, record, &meta.dense)
-    }
-
     /// The method.
     pub fn method(&self) -> &T {
         &self.method
@@ -238,70 +196,5 @@ impl<T: Method> Tuner<T> {
             Some((peak, schedule)) => peak * schedule.multiplier(step),
             None => self.method.learning_rate(step),
         }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Meta {
-    dense: Vec<(String, u64)>,
-    steps: usize,
-}
-
-/// The gradient of an adapted weight belongs to its adapter.
-fn refuse_adapted(param: &ParamInfo, attachments: &Attachments) -> Result<(), Error> {
-    let adapted = attachments.adapters.iter().any(|(id, _)| *id == param.id);
-    check(!adapted, "modules_to_save", &param.path, "modules without an adapter")
-}
-
-fn adapted_paths(attachments: &Attachments, catalogue: &Catalogue) -> Vec<String> {
-    let ids: HashSet<_> = attachments.adapters.iter().map(|(id, _)| id).collect();
-    let adapted = catalogue.params().iter().filter(|param| ids.contains(&param.id));
-    adapted.map(|param| param.path.clone()).collect()
-}
-
-fn dense_params(attachments: &Attachments, catalogue: &Catalogue) -> Vec<DenseParam> {
-    let ids: HashSet<_> = attachments.dense.iter().collect();
-    let dense = catalogue.params().iter().filter(|param| ids.contains(&param.id));
-    let dense_param = |param: &ParamInfo| DenseParam {
-        id: param.id,
-        path: param.path.clone(),
-        is_linear_weight: param.is_linear_weight(),
-    };
-    dense.map(dense_param).collect()
-}
-
-fn trainable(attachments: &Attachments, catalogue: &Catalogue) -> usize {
-    let adapters: usize = attachments.adapters.iter().map(|(_, a)| a.num_params()).sum();
-    let dense: HashSet<_> = attachments.dense.iter().collect();
-    let dense = catalogue.params().iter().filter(|param| dense.contains(&param.id));
-    adapters + dense.map(|param| param.num_elements()).sum::<usize>()
-}
-
-struct Attacher {
-    adapters: HashMap<ParamId, Adapter>,
-    tracked: HashSet<ParamId>,
-}
-
-impl Attacher {
-    fn new(attachments: Attachments) -> Self {
-        Self {
-            adapters: attachments.adapters.into_iter().collect(),
-            tracked: attachments.tracked.into_iter().chain(attachments.dense).collect(),
-        }
-    }
-}
-
-impl Reparameterizer for Attacher {
-    type Reparam = Adapter;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        _path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<Adapter>) {
-        let adapter = self.adapters.remove(&param.id);
-        let tracked = self.tracked.contains(&param.id);
-        // What tensor operations computed, such as a cast, is no leaf: detached, it becomes one.
-        (param.map(Tensor::detach).set_require_grad(tracked), adapter)
     }
 }

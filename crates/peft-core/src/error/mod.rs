@@ -1,8 +1,12 @@
 //! What can go wrong when a method is configured, attached, stepped or restored.
 
+mod hint;
+
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+use crate::ParamInfo;
 
 /// An error of this crate. [`hint`](Error::hint) says what to do about it, where a person can.
 #[derive(Debug, Error, Clone, PartialEq)]
@@ -18,14 +22,16 @@ pub enum Error {
         /// What is accepted.
         expected: &'static str,
     },
-    /// No parameter of the model is selected.
-    #[error("`{key}` = {pattern} matches no parameter of this model")]
+    /// A setting selects nothing.
+    #[error("`{key}` = {pattern} matches no {what}")]
     NoMatch {
         /// Name of the setting that holds the pattern.
         key: &'static str,
         /// The pattern, as configured.
         pattern: String,
-        /// Names that exist in the model.
+        /// What it selects from, such as `parameter of this model`.
+        what: &'static str,
+        /// What there is to select.
         available: Vec<String>,
     },
     /// A pattern is no valid regular expression.
@@ -160,70 +166,25 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Error::NoMatch { available, .. } => {
-                let shown = available.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
-                let more = available.len().saturating_sub(12);
-                match more {
-                    0 => format!("this model has: {shown}"),
-                    _ => format!("this model has: {shown} and {more} more"),
-                }
-            }
-            Error::AlreadyAttached { .. } => {
-                "merge it first with `Module::materialize`, or start from the plain model".into()
-            }
-            Error::ParameterGone { .. } => {
-                "step the model that `Tuner::attach` returned, and load records into it only".into()
-            }
-            Error::NotFinite { .. } => {
-                "lower the learning rate or clip gradients, and check the data; checkpoints from \
-                 before this step are intact"
-                    .into()
-            }
-            Error::NoAdapter { available, .. } => format!("there are: {}", available.join(", ")),
-            Error::Irreversible { .. } => {
-                "keep a clone of the model from before, which shares memory, or load it again"
-                    .into()
-            }
-            Error::NotAllocated { .. } => {
-                "train to the end of the schedule, or set `total_steps` to the steps of this run; \
-                 without pruning, LoRA is the method"
-                    .into()
-            }
-            Error::Record { .. } => {
-                "restore with the configuration and base model the record was written with".into()
-            }
-            Error::DeviceMissing { .. } => {
-                "check that its driver is installed (`nvidia-smi`, `vulkaninfo`), or choose another \
-                 device"
-                    .into()
-            }
-            Error::Device { compiled, .. } => format!(
-                "this build has {}; others are Cargo features (`--features cuda`)",
-                compiled.join(", ")
-            ),
-            Error::Pattern { key: "rank_pattern" | "alpha_pattern", .. } => {
-                "these are regular expressions without look-around and back-references".into()
-            }
-            Error::Pattern { .. } => {
-                "a list such as [\"q_proj\", \"v_proj\"] needs no regular expression".into()
-            }
-            Error::File { hint, .. } | Error::Unsupported { hint, .. } => (*hint).into(),
-            Error::Key { key, .. } if key == "peft_type" => {
-                "adapters of other methods are not read: merge it into its base model with PEFT \
-                 (`merge_and_unload`), and load that"
-                    .into()
-            }
-            Error::Key { .. } => "compare with the file as PEFT wrote it".into(),
-            Error::StoredTensor { .. } => {
-                "the configuration and the tensors must come from the same training run".into()
-            }
-            Error::Setting { .. } | Error::Subnet { .. } => return None,
-        })
-    }
+/// The error for a setting whose `pattern` matches none of what is `available`.
+pub(crate) fn no_match<T: ToString>(
+    key: &'static str,
+    pattern: impl ToString,
+    what: &'static str,
+    available: impl IntoIterator<Item = T>,
+) -> Error {
+    let available = available.into_iter().map(|name| name.to_string()).collect();
+    Error::NoMatch { key, pattern: pattern.to_string(), what, available }
+}
+
+/// The error for a `path` that is not among those of `params`.
+pub(crate) fn no_param<'a>(
+    key: &'static str,
+    path: &str,
+    params: impl IntoIterator<Item = &'a ParamInfo>,
+) -> Error {
+    let available = params.into_iter().map(|param| &param.path);
+    no_match(key, format!("{path:?}"), "parameter of this model", available)
 }
 
 /// `Err` with the setting named unless `ok`.

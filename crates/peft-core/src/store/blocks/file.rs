@@ -9,23 +9,19 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::{DType, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::files::{Staged, read_bytes};
+use super::SettledBlocks;
+use crate::Error;
+use crate::store::files::{Staged, read_bytes};
 use crate::subnet::{SettledBlock, Subnet};
-use crate::{Catalogue, Error, Params, Plan};
 
-const FILE: &str = "losia_blocks.safetensors";
+pub(in crate::store) const FILE: &str = "losia_blocks.safetensors";
 const FORMAT: &str = "burn-peft-losia";
 const VERSION: &str = "1";
-
-/// The settled blocks of a LoSiA run, in order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SettledBlocks(pub Vec<SettledBlock>);
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -73,34 +69,6 @@ impl SettledBlocks {
         let bytes =
             safetensors::serialize(views, Some(self.metadata())).map_err(|e| damaged(&path, e))?;
         Staged::new(&path, &bytes)?.commit()
-    }
-
-    /// `model` with all blocks added to its weights.
-    ///
-    /// # Errors
-    /// [`Error::NoMatch`] for a block of a weight the model lacks, [`Error::Subnet`] for one
-    /// beyond the weight's shape.
-    pub fn apply<M: Module>(&self, model: M) -> Result<M, Error> {
-        let catalogue = Catalogue::of(&model)?;
-        let (params, mut plan) = (Params::of(&model), Plan::default());
-        let mut weights = HashMap::new();
-        for block in &self.0 {
-            let param = catalogue.params().iter().find(|param| param.path == block.path);
-            let param =
-                param.filter(|param| param.shape.len() == 2).ok_or_else(|| Error::NoMatch {
-                    key: "losia_blocks",
-                    pattern: format!("{:?}", block.path),
-                    available: catalogue.params().iter().map(|p| p.path.clone()).collect(),
-                })?;
-            block.subnet.clone().checked([param.shape[0], param.shape[1]])?;
-            let weight = match weights.remove(&param.id) {
-                Some(weight) => weight,
-                None => params.require(param.id, &param.path)?,
-            };
-            weights.insert(param.id, block.apply(weight));
-        }
-        weights.into_iter().for_each(|(id, weight)| plan.set(id, weight));
-        Ok(plan.apply(model)?.0)
     }
 
     fn metadata(&self) -> HashMap<String, String> {
@@ -176,17 +144,8 @@ fn damaged(path: &Path, problem: impl ToString) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::LinearConfig;
-    use burn::tensor::Tensor;
-
+    use super::super::block;
     use super::*;
-    use crate::testing::{bits, device};
-
-    fn block(step: usize, delta: f32) -> SettledBlock {
-        let subnet = Subnet::new(vec![0, 2], vec![1], [3, 2]).unwrap();
-        let delta = TensorData::from([[delta], [2.0 * delta]]);
-        SettledBlock { path: "weight".into(), step, subnet, delta, original: None }
-    }
 
     fn written(blocks: &SettledBlocks) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -195,14 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn blocks_come_back_and_apply_in_order() {
+    fn blocks_come_back_in_order() {
         let blocks = SettledBlocks(vec![block(3, 0.25), block(9, 1e-3)]);
-        let read = SettledBlocks::read(written(&blocks)).unwrap();
-        assert_eq!(read, blocks);
-        let layer = LinearConfig::new(3, 2).with_bias(false).init(&device());
-        let applied = read.apply(layer.clone()).unwrap().weight.val();
-        let want = blocks.0.iter().fold(layer.weight.val(), |w: Tensor<2>, b| b.apply(w));
-        assert_eq!(bits(&applied.into_data()), bits(&want.into_data()));
+        assert_eq!(SettledBlocks::read(written(&blocks)).unwrap(), blocks);
     }
 
     #[test]
@@ -231,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn indices_out_of_order_or_range_and_unknown_weights_are_refused() {
+    fn indices_out_of_order_are_refused() {
         let dir = written(&SettledBlocks(vec![block(0, 1.0)]));
         let path = dir.path().join(FILE);
         let mut bytes = std::fs::read(&path).unwrap();
@@ -240,12 +194,5 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let error = SettledBlocks::read(dir.path()).unwrap_err().to_string();
         assert!(error.contains("not strictly increasing: 0 before 0"), "{error}");
-
-        let layer = |rows| LinearConfig::new(rows, 2).with_bias(false).init(&device());
-        let blocks = SettledBlocks(vec![block(0, 1.0)]);
-        assert!(matches!(blocks.apply(layer(2)).unwrap_err(), Error::Subnet { .. }));
-        let lost = SettledBlock { path: "lost.weight".into(), ..block(0, 1.0) };
-        let error = SettledBlocks(vec![lost]).apply(layer(3)).unwrap_err();
-        assert!(matches!(error, Error::NoMatch { key: "losia_blocks", .. }), "{error}");
     }
 }

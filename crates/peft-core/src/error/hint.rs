@@ -1,0 +1,69 @@
+//! What to do about an error.
+
+use super::Error;
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::NoMatch { available, .. } => {
+                let shown = available.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+                let more = available.len().saturating_sub(12);
+                match more {
+                    0 => format!("this model has: {shown}"),
+                    _ => format!("this model has: {shown} and {more} more"),
+                }
+            }
+            Error::AlreadyAttached { .. } => {
+                "merge it first with `Module::materialize`, or start from the plain model".into()
+            }
+            Error::ParameterGone { .. } => {
+                "step the model that `Tuner::attach` returned, and load records into it only".into()
+            }
+            Error::NotFinite { .. } => {
+                "lower the learning rate or clip gradients, and check the data; checkpoints from \
+                 before this step are intact"
+                    .into()
+            }
+            Error::NoAdapter { available, .. } => format!("there are: {}", available.join(", ")),
+            Error::Irreversible { .. } => {
+                "keep a clone of the model from before, which shares memory, or load it again"
+                    .into()
+            }
+            Error::NotAllocated { .. } => {
+                "train to the end of the schedule, or set `total_steps` to the steps of this run; \
+                 without pruning, LoRA is the method"
+                    .into()
+            }
+            Error::Record { .. } => {
+                "restore with the configuration and base model the record was written with".into()
+            }
+            Error::DeviceMissing { .. } => {
+                "check that its driver is installed (`nvidia-smi`, `vulkaninfo`), or choose another \
+                 device"
+                    .into()
+            }
+            Error::Device { compiled, .. } => format!(
+                "this build has {}; others are Cargo features (`--features cuda`)",
+                compiled.join(", ")
+            ),
+            Error::Pattern { key: "rank_pattern" | "alpha_pattern", .. } => {
+                "these are regular expressions without look-around and back-references".into()
+            }
+            Error::Pattern { .. } => {
+                "a list such as [\"q_proj\", \"v_proj\"] needs no regular expression".into()
+            }
+            Error::File { hint, .. } | Error::Unsupported { hint, .. } => (*hint).into(),
+            Error::Key { key, .. } if key == "peft_type" => {
+                "adapters of other methods are not read: merge it into its base model with PEFT \
+                 (`merge_and_unload`), and load that"
+                    .into()
+            }
+            Error::Key { .. } => "compare with the file as PEFT wrote it".into(),
+            Error::StoredTensor { .. } => {
+                "the configuration and the tensors must come from the same training run".into()
+            }
+            Error::Setting { .. } | Error::Subnet { .. } => return None,
+        })
+    }
+}

@@ -1,0 +1,14 @@
+//! Which modules a method adapts, and which are trained densely beside it.
+
+mod modules;
+mod saved;
+mod targeting;
+
+pub use modules::TargetModules;
+pub use saved::modules_to_save;
+pub use targeting::Targeting;
+
+/// Whether `name` is the path, or an end of it that begins at a dot.
+fn named(path: &str, name: &str) -> bool {
+    path == name || path.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
+}
