@@ -149,12 +149,70 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A checkpoint has no chat template of the name asked for.
+    #[error("{}: no chat template `{name}`{}", path.display(), found_names(found))]
+    NoChatTemplate {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// The name; `default` where none was given.
+        name: String,
+        /// Names of the templates that are there.
+        found: Vec<String>,
+    },
+    /// A conversation was to be tokenized, and no chat template was given to the tokenizer.
+    #[error("a conversation needs a chat template, and the tokenizer has none")]
+    ChatTemplateUnset,
+    /// A chat template is invalid, or refuses a conversation.
+    #[error("{}: chat template: {reason}", path.display())]
+    ChatTemplate {
+        /// The template's file.
+        path: PathBuf,
+        /// What is wrong, in the template's own words where it raised an exception.
+        reason: String,
+    },
+    /// A chat template renders the beginning of a conversation otherwise once it goes on.
+    #[error(
+        "{}: rendering message {message} changes the text before it, so answers cannot be told \
+         from prompts",
+        path.display()
+    )]
+    UnstableChatTemplate {
+        /// The template's file.
+        path: PathBuf,
+        /// The message's place in the conversation, counted from 1.
+        message: usize,
+    },
     /// Text or token ids could not be converted.
     #[error("tokenizer: {reason}")]
     Text {
         /// What happened.
         reason: String,
     },
+    /// A tensor holds infinities or what is not a number.
+    #[error("{}: tensor `{name}` is not finite: element {index} is {value}", path.display())]
+    NotFinite {
+        /// The file that holds the tensor.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The first such element, counted from 0 in the order of the file.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A setting of generation is out of its range.
+    #[error("`{key}` is {found}, expected {expected}")]
+    Setting {
+        /// Name of the setting.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// The model's logits are no distribution: some are infinite or not a number.
+    #[error("the model's logits are not finite")]
+    Logits,
     /// A prompt cannot be continued.
     #[error("prompt {index}: {reason}")]
     Prompt {
@@ -207,8 +265,20 @@ impl Error {
             }
             Self::Write { .. } => "check free disk space and permissions",
             Self::Tokenizer { .. } => "use the tokenizer files published with the checkpoint",
+            Self::NoChatTemplate { .. } | Self::ChatTemplateUnset => {
+                "name a Jinja file as `chat_template`, or use a checkpoint that was made for chat"
+            }
+            Self::ChatTemplate { .. } => {
+                "check the conversation's roles and their order against the template"
+            }
+            Self::UnstableChatTemplate { .. } => {
+                "use a template that marks answers with {% generation %} … {% endgeneration %}"
+            }
             Self::Prompt { .. } => "encode prompts with the tokenizer of the same checkpoint",
-            Self::Text { .. } | Self::Device { .. } => return None,
+            Self::NotFinite { .. } | Self::Logits => {
+                "the model diverged in training, or a file is damaged: use an earlier checkpoint"
+            }
+            Self::Text { .. } | Self::Device { .. } | Self::Setting { .. } => return None,
         };
         Some(hint.into())
     }
@@ -216,6 +286,13 @@ impl Error {
     /// Wraps an I/O error of `path`, for `map_err`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.into(), source }
+    }
+}
+
+fn found_names(found: &[String]) -> String {
+    match found {
+        [] => String::new(),
+        names => format!("; found {}", names.join(", ")),
     }
 }
 

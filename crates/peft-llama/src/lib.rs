@@ -21,9 +21,13 @@ mod model;
 mod testing;
 mod tokenizer;
 
-pub use checkpoint::{Checkpoint, LoadReport, Progress, copy_tokenizer_files, save};
+pub use checkpoint::{
+    Checkpoint, LoadReport, MAX_SHARD_BYTES, Progress, LoadDType, TensorHeader,
+    copy_tokenizer_files, save, save_sharded,
+};
 pub use config::{DecoderConfig, LayerType, Llama3Scaling, ModelType, Rope, RopeScaling};
 pub use error::Error;
+pub use generate::{Completion, Finish, Sampling, TextOptions};
 pub use loss::{IGNORE_INDEX, cross_entropy_sum};
 pub use model::{Attention, CausalLm, Decoder, KvCache, Layer, Mlp, RmsNorm, Rotary};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{ChatMessage, ChatTemplate, EncodedChat, Tokenizer};

@@ -38,6 +38,28 @@ pub struct LoadReport {
     pub ignored: Vec<String>,
 }
 
+/// The type weights are loaded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadDType {
+    /// Type the weights get.
+    pub dtype: DType,
+    /// Type they were meant to have; differs from `dtype` where the device does not compute in it.
+    pub requested: DType,
+}
+
+impl Checkpoint {
+    /// The type weights get when they are loaded on `device`: `dtype`, or that of `config.json`, or
+    /// that of the stored embedding, or f32 where the device does not compute in it.
+    ///
+    /// # Errors
+    /// [`Error::DType`] where `dtype` is none of f32, bf16 and f16.
+    pub fn dtype_on(&self, device: &Device, dtype: Option<DType>) -> Result<LoadDType, Error> {
+        let requested = requested(self, dtype)?;
+        let dtype = if device.supports_dtype(requested) { requested } else { DType::F32 };
+        Ok(LoadDType { dtype, requested })
+    }
+}
+
 /// See [`Checkpoint::load`].
 pub(super) fn load(
     checkpoint: &Checkpoint,
@@ -45,13 +67,9 @@ pub(super) fn load(
     dtype: Option<DType>,
     progress: impl FnMut(Progress<'_>),
 ) -> Result<(CausalLm, LoadReport), Error> {
-    let requested_dtype = requested(checkpoint, dtype)?;
+    let LoadDType { dtype, requested } = checkpoint.dtype_on(device, dtype)?;
     let shapes = fit::shapes(&checkpoint.config, device);
     let ignored = fit::check(&checkpoint.tensors, &shapes, &checkpoint.dir)?;
-    let dtype = match device.supports_dtype(requested_dtype) {
-        true => requested_dtype,
-        false => DType::F32,
-    };
     let tensors = || shapes.keys().map(|name| &checkpoint.tensors[name].tensor);
     let converted = tensors().filter(|tensor| tensor.dtype != dtype).count();
 
@@ -73,7 +91,7 @@ pub(super) fn load(
         Some(error) => {
             Err(Error::TensorRead { path: checkpoint.dir.clone(), reason: error.to_string() })
         }
-        None => Ok((model, LoadReport { dtype, requested_dtype, converted, ignored })),
+        None => Ok((model, LoadReport { dtype, requested_dtype: requested, converted, ignored })),
     }
 }
 

@@ -4,15 +4,18 @@ mod fit;
 mod load;
 mod save;
 mod shards;
+mod split;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 
 use crate::{CausalLm, DecoderConfig, Error};
-pub use load::{LoadReport, Progress};
-pub use save::{copy_tokenizer_files, save};
+pub use load::{LoadReport, Progress, LoadDType};
+pub use save::{MAX_SHARD_BYTES, copy_tokenizer_files, save, save_sharded};
 use shards::Tensors;
+pub use verify::TensorHeader;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";

@@ -7,7 +7,8 @@ use burn::store::burn_pack::AtomicFile;
 use burn::store::{FloatCastAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::DType;
 
-use super::{CONFIG, INDEX, WEIGHTS, fit};
+use super::split::{self, Shard};
+use super::{CONFIG, INDEX, fit};
 use crate::config::is_weight_dtype;
 use crate::{CausalLm, DecoderConfig, Error};
 
@@ -21,12 +22,16 @@ const TOKENIZER_FILES: [&str; 6] = [
     "generation_config.json",
 ];
 
+/// The largest safetensors file that [`save`] writes, in bytes: Hugging Face's 5 GB.
+pub const MAX_SHARD_BYTES: u64 = 5_000_000_000;
+
 /// Writes `model`, which `config` describes, as a Hugging Face checkpoint into the folder `dir`:
 /// `model.safetensors`, then `config.json`. Weights are stored as `dtype` (f32, bf16 or f16), or
-/// as they are.
+/// as they are. Above [`MAX_SHARD_BYTES`] there are several safetensors files and
+/// `model.safetensors.index.json`.
 ///
-/// Each file appears complete or not at all, and `config.json` comes last: a folder without it is
-/// an interrupted save, which the next one overwrites.
+/// Each file appears complete or not at all, and `config.json` comes last: a folder with neither it
+/// nor an index is an interrupted save, which the next one overwrites.
 ///
 /// # Errors
 /// [`Error::Exists`] where `dir` holds a checkpoint, [`Error::ModelMismatch`] where `model` is not
@@ -38,6 +43,20 @@ pub fn save(
     dir: impl AsRef<Path>,
     dtype: Option<DType>,
 ) -> Result<(), Error> {
+    save_sharded(model, config, dir, dtype, MAX_SHARD_BYTES)
+}
+
+/// Like [`save`], in safetensors files of at most `max_shard_bytes`, or of one tensor.
+///
+/// # Errors
+/// Those of [`save`].
+pub fn save_sharded(
+    model: &CausalLm,
+    config: &DecoderConfig,
+    dir: impl AsRef<Path>,
+    dtype: Option<DType>,
+    max_shard_bytes: u64,
+) -> Result<(), Error> {
     let dir = dir.as_ref();
     let dtype = dtype.unwrap_or(model.model.embed_tokens.weight.base().dtype());
     if !is_weight_dtype(dtype) {
@@ -47,7 +66,7 @@ pub fn save(
     check_free(dir)?;
 
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    write_weights(model, &dir.join(WEIGHTS), dtype)?;
+    write_shards(model, dir, dtype, &split::split(model, dtype, max_shard_bytes))?;
     let json = format!("{:#}\n", config.to_json(dtype));
     write_file(&dir.join(CONFIG), json.as_bytes())
 }
@@ -93,9 +112,25 @@ fn check_model(model: &CausalLm, config: &DecoderConfig) -> Result<(), Error> {
     }
 }
 
-fn write_weights(model: &CausalLm, path: &Path, dtype: DType) -> Result<(), Error> {
+fn write_shards(
+    model: &CausalLm,
+    dir: &Path,
+    dtype: DType,
+    shards: &[Shard],
+) -> Result<(), Error> {
+    for (index, shard) in shards.iter().enumerate() {
+        write_shard(model, &dir.join(split::file_name(index, shards.len())), dtype, shard)?;
+    }
+    match shards.len() {
+        1 => Ok(()),
+        _ => write_file(&dir.join(INDEX), format!("{:#}\n", split::index(shards)).as_bytes()),
+    }
+}
+
+fn write_shard(model: &CausalLm, path: &Path, dtype: DType, shard: &Shard) -> Result<(), Error> {
     let mut store = SafetensorsStore::from_file(path)
         .overwrite(true)
+        .with_full_paths(shard.names.iter().cloned())
         .clear_metadata()
         .metadata("format", "pt") // transformers refuses files that do not say so
         .with_to_adapter(FloatCastAdapter::to(dtype));
@@ -116,10 +151,12 @@ fn write_error(path: &Path, error: impl ToString) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{WEIGHTS, fixtures};
     use super::*;
     use crate::config::fixtures::{tiny, tiny_with};
     use crate::testing::device;
     use burn::module::{Lora, Module};
+    use burn::store::bridge;
     use safetensors::SafeTensors;
     use serde_json::json;
     use tempfile::TempDir;
@@ -150,6 +187,23 @@ mod tests {
         assert!(matches!(&error, Error::Exists { path } if path.ends_with(CONFIG)), "{error}");
         assert_eq!(std::fs::read(dir.path().join(WEIGHTS)).unwrap(), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_large_model_is_split_and_read_back_bit_for_bit() {
+        let (config, dir) = (tiny(), TempDir::new().unwrap());
+        let model = config.init(&device());
+        save_sharded(&model, &config, dir.path(), None, 4000).unwrap();
+        let files = std::fs::read_dir(dir.path()).unwrap().count();
+        assert!(files > 4 && !dir.path().join(WEIGHTS).exists(), "{files} files");
+        let (loaded, _) = fixtures::load(dir.path(), None).unwrap();
+        for (a, b) in model.collect(None, None, false).iter().zip(loaded.collect(None, None, false))
+        {
+            let [a, b] = [a, &b].map(|tensor| bridge::to_data(tensor).unwrap());
+            assert_eq!(a, b);
+        }
+        let error = save_sharded(&model, &config, dir.path(), None, 4000).unwrap_err();
+        assert!(matches!(error, Error::Exists { .. }), "{error}");
     }
 
     #[test]

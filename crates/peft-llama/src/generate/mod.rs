@@ -1,9 +1,15 @@
-//! Greedy generation.
+//! Generation: a prompt continued token by token.
+
+mod sampling;
+mod text;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{CausalLm, Error, KvCache};
+use sampling::Sampler;
+pub use sampling::Sampling;
+pub use text::{Completion, Finish, TextOptions};
 
 /// Fills the columns in front of shorter prompts; no token attends to it.
 const FILLER: u32 = 0;
@@ -24,23 +30,47 @@ impl CausalLm {
         max_new_tokens: usize,
         eos_token_id: &[u32],
     ) -> Result<Vec<Vec<u32>>, Error> {
-        if prompts.is_empty() {
-            return Ok(Vec::new());
-        }
+        let rows = self.continued(prompts, max_new_tokens, &Sampling::Greedy, |_, row| {
+            row.last().is_some_and(|token| eos_token_id.contains(token))
+        })?;
+        Ok(rows.into_iter().map(|mut row| {
+            row.pop_if(|token| eos_token_id.contains(token));
+            row
+        }).collect())
+    }
+
+    /// Continues every prompt by tokens chosen as `sampling` says, up to `max_new_tokens` or until
+    /// `ended`, which is told the row and its new tokens after each, says so. Returns the new
+    /// tokens, the last one included.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate), and [`Error::Logits`] for sampling from what is not a
+    /// distribution.
+    pub fn continued(
+        &self,
+        prompts: &[Vec<u32>],
+        max_new_tokens: usize,
+        sampling: &Sampling,
+        mut ended: impl FnMut(usize, &[u32]) -> bool,
+    ) -> Result<Vec<Vec<u32>>, Error> {
         self.check(prompts)?;
         let model = self.valid();
-        let device = model.model.embed_tokens.weight.device();
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         let padding: Vec<_> = prompts.iter().map(|prompt| longest - prompt.len()).collect();
-
         let mut input = pad_left(prompts, &padding);
         let mut cache = KvCache::new(padding);
+        let mut sampler = sampling.sampler(prompts.len());
         let mut rows = vec![Row::default(); prompts.len()];
         for _ in 0..max_new_tokens {
-            let next = model.most_likely(input, &mut cache, &device)?;
-            rows.iter_mut().zip(&next).for_each(|(row, &token)| row.push(token, eos_token_id));
             if rows.iter().all(|row| row.ended) {
                 break;
+            }
+            let next = model.next_tokens(input, &mut cache, sampler.as_mut())?;
+            for (index, (row, &token)) in rows.iter_mut().zip(&next).enumerate() {
+                if !row.ended {
+                    row.tokens.push(token);
+                    row.ended = ended(index, &row.tokens);
+                }
             }
             input = next.into_iter().map(|token| vec![token]).collect();
         }
@@ -64,21 +94,30 @@ impl CausalLm {
         Ok(())
     }
 
-    /// The most likely token after `input`, rows of equal length that continue `cache`.
-    fn most_likely(
+    /// The token after `input`, rows of equal length that continue `cache`: the most likely one
+    /// without a sampler.
+    fn next_tokens(
         &self,
         input: Vec<Vec<u32>>,
         cache: &mut KvCache,
-        device: &Device,
+        sampler: Option<&mut Sampler>,
     ) -> Result<Vec<u32>, Error> {
-        let shape = [input.len(), input.first().map_or(0, Vec::len)];
-        let ids: Vec<i64> = input.into_iter().flatten().map(i64::from).collect();
-        let input = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device);
-        self.step(input, cache)
-            .argmax(1)
-            .try_into_vec_as::<u32>()
-            .map_err(|e| Error::Device { reason: e.to_string() })
+        let device = self.model.embed_tokens.weight.device();
+        let logits = self.step(ids(input, &device), cache); // [batch, vocab]
+        let failed = |e: burn::tensor::TensorReadError| Error::Device { reason: e.to_string() };
+        let Some(sampler) = sampler else {
+            return logits.argmax(1).try_into_vec_as::<u32>().map_err(failed);
+        };
+        let vocab = logits.dims()[1];
+        let logits = logits.cast(DType::F32).try_into_vec_as::<f32>().map_err(failed)?;
+        logits.chunks(vocab).enumerate().map(|(row, logits)| sampler.choose(row, logits)).collect()
     }
+}
+
+fn ids(rows: Vec<Vec<u32>>, device: &Device) -> Tensor<2, Int> {
+    let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
+    let ids: Vec<i64> = rows.into_iter().flatten().map(i64::from).collect();
+    Tensor::from_data(TensorData::new(ids, shape), device)
 }
 
 /// One sequence being continued.
@@ -86,15 +125,6 @@ impl CausalLm {
 struct Row {
     tokens: Vec<u32>,
     ended: bool,
-}
-
-impl Row {
-    fn push(&mut self, token: u32, eos_token_id: &[u32]) {
-        self.ended |= eos_token_id.contains(&token);
-        if !self.ended {
-            self.tokens.push(token);
-        }
-    }
 }
 
 fn pad_left(prompts: &[Vec<u32>], padding: &[usize]) -> Vec<Vec<u32>> {

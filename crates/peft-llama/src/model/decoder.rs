@@ -5,7 +5,8 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use peft_core::hook;
 
-use super::mask::Masks;
+use super::documents::Documents;
+use super::mask::{Hidden, Masks};
 use super::rotary::Angles;
 use super::{KvCache, Layer, RmsNorm, Rotary, projection};
 use crate::DecoderConfig;
@@ -57,8 +58,9 @@ impl Decoder {
         &self,
         input_ids: Tensor<2, Int>,
         attention_mask: Option<Tensor<2, Bool>>,
+        document_starts: &[Vec<usize>],
     ) -> Tensor<2> {
-        let (x, pass) = self.begin(input_ids, attention_mask);
+        let (x, pass) = self.begin(input_ids, attention_mask, document_starts);
         let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, &pass, None));
         self.norm.forward(x)
     }
@@ -69,7 +71,7 @@ impl Decoder {
         input_ids: Tensor<2, Int>,
         attention_mask: Option<Tensor<2, Bool>>,
     ) -> Vec<Tensor<3>> {
-        let (mut x, pass) = self.begin(input_ids, attention_mask);
+        let (mut x, pass) = self.begin(input_ids, attention_mask, &[]);
         let mut states = Vec::with_capacity(self.layers.len() + 1);
         for layer in &self.layers {
             states.push(x.clone());
@@ -86,8 +88,8 @@ impl Decoder {
         let [batch, seq] = input_ids.dims();
         let x = self.embed(input_ids);
         let positions = cache.advance(seq);
-        let real = cache.real_tokens(&x.device());
-        let pass = self.pass([batch, seq], cache.len(), &positions, real, &x);
+        let hidden = Hidden { real: cache.real_tokens(&x.device()), documents: None };
+        let pass = self.pass([batch, seq], cache.len(), &positions, hidden, &x);
         cache.layers.resize_with(self.layers.len(), Default::default);
         let layers = self.layers.iter().zip(&mut cache.layers);
         let x = layers.fold(x, |x, (layer, cache)| layer.forward(x, &pass, Some(cache)));
@@ -101,11 +103,18 @@ impl Decoder {
         &self,
         input_ids: Tensor<2, Int>,
         attention_mask: Option<Tensor<2, Bool>>,
+        document_starts: &[Vec<usize>],
     ) -> (Tensor<2>, Pass) {
         let [batch, seq] = input_ids.dims();
         let x = self.embed(input_ids);
-        let positions = [(0..seq).collect()];
-        let pass = self.pass([batch, seq], seq, &positions, attention_mask, &x);
+        let documents = Documents::new(document_starts, seq);
+        let positions = match &documents {
+            Some(documents) => documents.positions(),
+            None => vec![(0..seq).collect()],
+        };
+        let documents = documents.map(|documents| documents.ids(&x.device()));
+        let hidden = Hidden { real: attention_mask, documents };
+        let pass = self.pass([batch, seq], seq, &positions, hidden, &x);
         (x, pass)
     }
 
@@ -119,19 +128,18 @@ impl Decoder {
         }
     }
 
-    /// What the layers share: `keys` counts cached tokens too, `real` `[batch, keys]` is true at
-    /// tokens that are no padding, `x` gives device and type.
+    /// What the layers share: `keys` counts cached tokens too, `x` gives device and type.
     fn pass(
         &self,
         [batch, seq]: [usize; 2],
         keys: usize,
         positions: &[Vec<usize>],
-        real: Option<Tensor<2, Bool>>,
+        hidden: Hidden,
         x: &Tensor<2>,
     ) -> Pass {
         let device = x.device();
         let window = self.layers.iter().find_map(|layer| layer.self_attn.sliding_window);
-        let masks = Masks::new([seq, keys], window, real, &device);
+        let masks = Masks::new([seq, keys], window, hidden, &device);
         let angles = self.rotary.angles(positions, &device, x.dtype());
         Pass { batch, seq, angles, masks }
     }
@@ -166,7 +174,7 @@ mod tests {
         let decoder = Decoder::new(&config, &device());
         let stream = |first| {
             let input = Tensor::from_data([[first, 2, 3, 4, 5]], &device());
-            decoder.forward(input, None) // [5, hidden]
+            decoder.forward(input, None, &[]) // [5, hidden]
         };
         let differences = (stream(1) - stream(6)).abs().max_dim(1);
         let differences = differences.try_into_vec_as::<f32>().unwrap();

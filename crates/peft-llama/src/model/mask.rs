@@ -1,6 +1,6 @@
 //! Which keys a query may look at, as a term added to the attention scores.
 
-use burn::tensor::{Bool, DType, Device, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 /// Added to the scores of hidden keys. Finite, so that a row that may see nothing (padding) gets
 /// some average instead of NaN.
@@ -13,16 +13,27 @@ pub(super) struct Masks {
     sliding: Option<Tensor<5>>,
 }
 
+/// What else than the future is hidden from the tokens of a batch.
+#[derive(Default)]
+pub(super) struct Hidden {
+    /// `[batch, keys]`, true at tokens and false at padding; `None` where nothing is padded.
+    pub real: Option<Tensor<2, Bool>>,
+    /// `[batch, keys]`, which of its row's documents a token belongs to; `None` where rows are one
+    /// document each.
+    pub documents: Option<Tensor<2, Int>>,
+}
+
 impl Masks {
     /// For the last `queries` of `keys` positions, in layers that see all of them and in layers
-    /// that see `window`. `real` `[batch, keys]` is true at tokens and false at padding.
+    /// that see `window`.
     pub fn new(
         [queries, keys]: [usize; 2],
         window: Option<usize>,
-        real: Option<Tensor<2, Bool>>,
+        hidden: Hidden,
         device: &Device,
     ) -> Self {
-        let full = combine(causal(queries, keys, device), real.map(padding));
+        let full = combine(causal(queries, keys, device), hidden.real.map(padding));
+        let full = combine(full, hidden.documents.map(other_documents));
         let past = window.and_then(|window| past(queries, keys, window, device));
         Self { sliding: combine(full.clone(), past), full }
     }
@@ -62,6 +73,14 @@ fn padding(real: Tensor<2, Bool>) -> Tensor<5> {
     bias(real.bool_not()).reshape([batch, 1, 1, 1, keys])
 }
 
+/// Bias `[batch, 1, 1, seq, seq]` that hides the documents a query does not belong to.
+fn other_documents(documents: Tensor<2, Int>) -> Tensor<5> {
+    let [batch, seq] = documents.dims();
+    let of_keys = documents.clone().reshape([batch, 1, seq]).expand([batch, seq, seq]);
+    let of_queries = documents.reshape([batch, seq, 1]).expand([batch, seq, seq]);
+    bias(of_keys.not_equal(of_queries)).reshape([batch, 1, 1, seq, seq])
+}
+
 /// Both biases in one.
 fn combine(a: Option<Tensor<5>>, b: Option<Tensor<5>>) -> Option<Tensor<5>> {
     match (a, b) {
@@ -70,7 +89,7 @@ fn combine(a: Option<Tensor<5>>, b: Option<Tensor<5>>) -> Option<Tensor<5>> {
     }
 }
 
-fn bias(hidden: Tensor<2, Bool>) -> Tensor<2> {
+fn bias<const D: usize>(hidden: Tensor<D, Bool>) -> Tensor<D> {
     hidden.float().cast(DType::F32) * HIDDEN
 }
 
@@ -83,6 +102,10 @@ mod tests {
         bias.try_into_vec_as::<f32>().unwrap().iter().map(|&bias| bias == 0.0).collect()
     }
 
+    fn padded(real: Tensor<2, Bool>) -> Hidden {
+        Hidden { real: Some(real), documents: None }
+    }
+
     #[test]
     fn queries_after_a_cache_see_it_and_themselves() {
         let bias = causal(2, 4, &device()).unwrap();
@@ -93,14 +116,14 @@ mod tests {
     #[test]
     fn padding_is_hidden_in_its_row_only() {
         let real = Tensor::<2, Bool>::from_data([[true, false], [true, true]], &device());
-        let both = Masks::new([2, 2], None, Some(real), &device()).of(None).unwrap();
+        let both = Masks::new([2, 2], None, padded(real), &device()).of(None).unwrap();
         assert_eq!(both.dims(), [2, 1, 1, 2, 2]);
         assert_eq!(visible(both), [true, false, true, false, true, false, true, true]);
     }
 
     #[test]
     fn a_window_is_the_query_and_the_tokens_before_it() {
-        let masks = Masks::new([3, 4], Some(2), None, &device());
+        let masks = Masks::new([3, 4], Some(2), Hidden::default(), &device());
         #[rustfmt::skip]
         let want = [
             true, true, false, false,
@@ -113,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_single_query_has_a_window_too() {
-        let last = |keys| Masks::new([1, keys], Some(2), None, &device()).of(Some(2));
+        let last = |keys| Masks::new([1, keys], Some(2), Hidden::default(), &device()).of(Some(2));
         assert_eq!(visible(last(4).unwrap()), [false, false, true, true]);
         assert!(last(2).is_none());
     }
@@ -121,7 +144,24 @@ mod tests {
     #[test]
     fn windows_and_padding_add_up() {
         let real = Tensor::<2, Bool>::from_data([[false, false, true]], &device());
-        let mask = Masks::new([1, 3], Some(2), Some(real), &device()).of(Some(2)).unwrap();
+        let mask = Masks::new([1, 3], Some(2), padded(real), &device()).of(Some(2)).unwrap();
         assert_eq!(visible(mask), [false, false, true]);
+    }
+
+    #[test]
+    fn documents_of_a_row_are_hidden_from_each_other() {
+        let documents = Tensor::<2, Int>::from_data([[0, 0, 1, 1]], &device());
+        let hidden = Hidden { real: None, documents: Some(documents) };
+        let masks = Masks::new([4, 4], Some(1), hidden, &device());
+        #[rustfmt::skip]
+        let want = [
+            true, false, false, false,
+            true, true, false, false,
+            false, false, true, false,
+            false, false, true, true,
+        ];
+        assert_eq!(visible(masks.of(None).unwrap()), want);
+        let diagonal: Vec<bool> = (0..16).map(|at| at % 5 == 0).collect();
+        assert_eq!(visible(masks.of(Some(1)).unwrap()), diagonal);
     }
 }

@@ -2,7 +2,9 @@
 
 mod attention;
 mod cache;
+mod catalogue;
 mod decoder;
+mod documents;
 mod init;
 mod layer;
 mod mask;
@@ -56,8 +58,28 @@ impl CausalLm {
         input_ids: Tensor<2, Int>,
         attention_mask: Option<Tensor<2, Bool>>,
     ) -> Tensor<3> {
+        self.forward_packed(input_ids, attention_mask, &[])
+    }
+
+    /// Like [`forward`](Self::forward), for rows that hold several documents one after another:
+    /// no token attends beyond its document, and positions restart with each. Every document gets
+    /// the logits it gets in a row of its own.
+    ///
+    /// `document_starts` has a list for every row: the columns, ascending, in which its documents
+    /// begin. The first begins at column 0, named or not. An empty slice stands for rows of one
+    /// document each.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_packed(
+        &self,
+        input_ids: Tensor<2, Int>,
+        attention_mask: Option<Tensor<2, Bool>>,
+        document_starts: &[Vec<usize>],
+    ) -> Tensor<3> {
         let [batch, seq] = input_ids.dims();
-        let hidden = self.model.forward(input_ids, attention_mask); // [batch * seq, hidden]
+        // [batch * seq, hidden]
+        let hidden = self.model.forward(input_ids, attention_mask, document_starts);
         let logits = self.head(hidden); // [batch * seq, vocab]
         let vocab_size = logits.dims()[1];
         logits.reshape([batch, seq, vocab_size])
@@ -175,6 +197,21 @@ mod tests {
                 let want = logits.clone().narrow(1, position, 1).squeeze_dim(1);
                 assert!(largest_difference(step, want) < 1e-5);
             }
+        }
+    }
+
+    #[test]
+    fn a_document_in_a_packed_row_is_read_as_if_it_were_alone() {
+        for config in [tiny(), tiny_gemma(), tiny_gemma2()] {
+            let model = config.init(&device());
+            let packed = ids(&[[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]);
+            let logits = model.forward_packed(packed.clone(), None, &[vec![2], vec![]]);
+            let alone = model.forward(packed.clone().slice([0..1, 2..5]), None);
+            let document = logits.clone().slice([0..1, 2..5]);
+            assert!(largest_difference(document, alone) < 1e-5);
+            let whole = model.forward(packed, None);
+            let second_row = |x: Tensor<3>| x.narrow(0, 1, 1);
+            assert!(largest_difference(second_row(logits), second_row(whole)) < 1e-5);
         }
     }
 

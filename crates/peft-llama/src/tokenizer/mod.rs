@@ -1,12 +1,16 @@
 //! Text to token ids and back.
 
+mod chat;
+mod conversation;
 mod special;
 
 use std::path::Path;
 
-use tokenizers::Tokenizer as Inner;
+use tokenizers::{PostProcessorWrapper, Tokenizer as Inner};
 
 use crate::{DecoderConfig, Error};
+pub use chat::{ChatMessage, ChatTemplate};
+pub use conversation::EncodedChat;
 use special::SpecialTokens;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -18,6 +22,7 @@ pub struct Tokenizer {
     special: SpecialTokens,
     add_bos: bool,
     add_eos: bool,
+    chat_template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
@@ -30,7 +35,7 @@ impl Tokenizer {
     pub fn from_dir(dir: impl AsRef<Path>, config: &DecoderConfig) -> Result<Self, Error> {
         let dir = dir.as_ref();
         let path = dir.join(TOKENIZER);
-        let inner = read(&path)?;
+        let mut inner = read(&path)?;
         let special = SpecialTokens::read(dir, config, &inner)?;
 
         let added = ids(&inner, "", true)?;
@@ -43,7 +48,9 @@ impl Tokenizer {
         let adds = |token: Option<u32>| token.is_some_and(|token| added.contains(&token));
         let add_bos = special.add_bos.unwrap_or(adds(bos));
         let add_eos = special.add_eos.unwrap_or(adds(eos));
-        Ok(Self { inner, special, add_bos, add_eos })
+        // It has been asked what it adds; beyond that it would only trim the offsets of tokens.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+        Ok(Self { inner, special, add_bos, add_eos, chat_template: None })
     }
 
     /// Token ids of `text`, with BOS and EOS added as the checkpoint asks for.
@@ -91,6 +98,18 @@ impl Tokenizer {
     /// Id of the token written as `token`.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// Everything that decides which ids a text or a conversation gets, for fingerprints.
+    ///
+    /// # Errors
+    /// [`Error::Text`] where the tokenizer cannot be written as JSON.
+    pub fn definition(&self) -> Result<String, Error> {
+        let inner =
+            self.inner.to_string(false).map_err(|e| Error::Text { reason: e.to_string() })?;
+        let (special, template) = (&self.special, self.chat_template.as_ref());
+        let template = template.map(ChatTemplate::definition).unwrap_or_default();
+        Ok(format!("{inner}\n{special:?} {} {}\n{template}", self.add_bos, self.add_eos))
     }
 
     /// Number of tokens, added ones included. Checkpoints often round the model's up.
