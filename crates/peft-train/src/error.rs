@@ -1,14 +1,14 @@
 //! What can go wrong in a run, told so that a person can act on it.
 
 use std::{
-    error::Error as StdError,
     io,
     path::{Path, PathBuf},
 };
 
 use burn::tensor::Tensor;
 
-use crate::data::{DataFormat, LineProblem};
+use crate::config::Problems;
+use crate::data::DataError;
 
 /// An error of this crate. [`Error::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum Error {
     /// The operating system refused to read or write a file.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// What was tried: `read` or `write`.
+        /// What was tried: `read`, `write` or `remove`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -34,62 +34,38 @@ pub enum Error {
         source: serde_json::Error,
     },
 
-    /// A line of a dataset is malformed.
-    #[error("{}:{line}: {problem}", path.display())]
-    BadLine {
-        /// The dataset.
+    /// A configuration, or what it names, is not in order.
+    #[error("{0}")]
+    Config(Problems),
+
+    /// A tokenizer knows tokens that the model has no embedding for.
+    #[error("token {token} of the data is not below the model's vocabulary size {vocab_size}")]
+    Vocabulary {
+        /// The largest token id of the data.
+        token: u32,
+        /// Number of token ids the model knows.
+        vocab_size: usize,
+    },
+
+    /// An adapter does not fit the base model.
+    #[error("{}: does not fit the base model: {source}", path.display())]
+    AdapterMisfit {
+        /// Folder of the adapter.
         path: PathBuf,
-        /// Its line, counted from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: LineProblem,
+        /// What does not fit.
+        source: peft_core::Error,
     },
 
-    /// The keys of a dataset's first object belong to no known format.
-    #[error(
-        "{}:{line}: no known dataset format has these keys: found {}; known are {}",
-        path.display(), found.join(", "), known_formats()
-    )]
-    UnknownFormat {
-        /// The dataset.
+    /// A folder holds nothing that can be inspected.
+    #[error("`{}` is no model, adapter, checkpoint or run", path.display())]
+    NothingToInspect {
+        /// The folder.
         path: PathBuf,
-        /// The line that was looked at, counted from 1.
-        line: usize,
-        /// The keys of its object.
-        found: Vec<String>,
     },
 
-    /// A dataset holds no usable line.
-    #[error("`{}` holds no example ({skipped} malformed lines were skipped)", path.display())]
-    NoExamples {
-        /// The dataset.
-        path: PathBuf,
-        /// Malformed lines left out.
-        skipped: usize,
-    },
-
-    /// The tokenizer refused a text.
-    #[error("cannot tokenize the {part} of example {example}: {source}")]
-    Tokenize {
-        /// The example's number in the dataset, counted from 1 without blank and skipped lines.
-        example: usize,
-        /// `prompt` or `completion`.
-        part: &'static str,
-        /// The tokenizer's reason.
-        source: Box<dyn StdError + Send + Sync>,
-    },
-
-    /// No sample keeps a token to learn from.
-    #[error(
-        "none of the {dropped} examples has a completion token within \
-         `sequence_len` = {sequence_len}"
-    )]
-    NoSamples {
-        /// The limit, in tokens.
-        sequence_len: usize,
-        /// Examples dropped.
-        dropped: usize,
-    },
+    /// A dataset, or what became of it.
+    #[error(transparent)]
+    Data(#[from] DataError),
 
     /// A method refused its settings, the model or a record.
     #[error(transparent)]
@@ -106,6 +82,61 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+
+    /// A run was to begin where there are checkpoints of another.
+    #[error(
+        "the output folder `{}` holds checkpoints of another run, such as `{}`",
+        path.display(), checkpoint.display()
+    )]
+    OutputDirInUse {
+        /// The output folder.
+        path: PathBuf,
+        /// The newest checkpoint in it.
+        checkpoint: PathBuf,
+    },
+
+    /// A run that is alive works in the same output folder.
+    #[error("another run is at work in the output folder `{}`", path.display())]
+    OutputDirLocked {
+        /// The output folder.
+        path: PathBuf,
+    },
+
+    /// A checkpoint could not be written.
+    #[error(
+        "the checkpoint after step {steps} was not written: {source}{}",
+        last_good(last.as_deref())
+    )]
+    Unsaved {
+        /// Optimizer steps taken.
+        steps: usize,
+        /// Why not.
+        source: Box<Error>,
+        /// The checkpoint before it.
+        last: Option<PathBuf>,
+    },
+
+    /// The numbers of a run are no longer finite.
+    #[error("training diverged at step {step}: {reason}{}", last_good(last.as_deref()))]
+    Diverged {
+        /// The step, counted from 0.
+        step: usize,
+        /// What is not finite.
+        reason: String,
+        /// The last checkpoint, written when all was finite.
+        last: Option<PathBuf>,
+    },
+
+    /// A trained model could not be merged.
+    #[error("the run is done, but {source}; what was trained is in `{}`", checkpoint.display())]
+    Unmerged {
+        /// Why not.
+        source: Box<Error>,
+        /// A checkpoint of the trained state.
+        checkpoint: PathBuf,
+        /// Folder of the adapter's file, if it could be written.
+        adapter: Option<PathBuf>,
     },
 
     /// A value could not be read back from the device.
@@ -156,6 +187,15 @@ pub enum Error {
     #[error("this run was given several devices, and a method's step runs on one")]
     MultipleDevices,
 
+    /// A file is no report of a run.
+    #[error("`{}` is no report of a run: {source}", path.display())]
+    BadReport {
+        /// The file.
+        path: PathBuf,
+        /// Why it could not be read.
+        source: serde_json::Error,
+    },
+
     /// A line of `metrics.jsonl` has no step, so a resumed run cannot tell where to go on.
     #[error(
         "{}:{line}: expected a JSON object with an unsigned integer `step`: {source}",
@@ -171,25 +211,33 @@ pub enum Error {
     },
 }
 
+impl From<Problems> for Error {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems)
+    }
+}
+
 impl Error {
     /// What to do about the error, in one sentence, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => io_hint(source.kind()).map(str::to_owned),
-            Self::BadLine { .. } => {
-                Some("correct the line, or leave such lines out with `--skip-bad-lines`".into())
+            Self::Config(problems) => problems.hint(),
+            Self::AdapterMisfit { .. } => {
+                Some("name the base model the adapter was trained on".into())
             }
-            Self::UnknownFormat { .. } => Some(
-                "rename the keys, or name the dataset's `type` if this line is an odd one".into(),
+            Self::NothingToInspect { .. } => Some(
+                "give a folder with config.json (a model), adapter_config.json or \
+                 losia_blocks.safetensors (an adapter), manifest.json (a checkpoint) or run.json \
+                 (a run)"
+                    .into(),
             ),
-            Self::NoExamples { skipped: 0, .. } => {
-                Some("write one JSON object per line into the file".into())
+            Self::Vocabulary { .. } => {
+                Some("use the tokenizer published with the model: this one has more tokens".into())
             }
-            Self::NoExamples { .. } => Some(
-                "run without `--skip-bad-lines` to see what is wrong with the first line".into(),
-            ),
-            Self::NoSamples { .. } => {
-                Some("raise `sequence_len` beyond the length of the prompts".into())
+            Self::Data(error) => error.hint(),
+            Self::BadReport { .. } => {
+                Some("give the folder of a run; a report of another release may differ".into())
             }
             Self::BadMetricsLine { .. } => {
                 Some("delete the line, or start the run in another `output_dir`".into())
@@ -207,14 +255,37 @@ impl Error {
             Self::TotalSteps { run, .. } => {
                 Some(format!("set the method's `total_steps` to {run}: schedules depend on it"))
             }
-            Self::MergeMismatch { .. } => {
-                Some("nothing was written: resume from the last checkpoint, or train in f32".into())
+            Self::OutputDirInUse { .. } => Some(
+                "resume that run, choose another `output_dir`, or set `overwrite_output_dir`, which \
+                 removes its checkpoints"
+                    .into(),
+            ),
+            Self::OutputDirLocked { .. } => {
+                Some("wait until it has ended, stop it, or choose another `output_dir`".into())
             }
+            Self::Unsaved { last: Some(_), .. } => {
+                Some("make room on the disk or the folder writable, then resume the run".into())
+            }
+            Self::Unsaved { last: None, .. } => Some(
+                "make room on the disk or the folder writable, then start the run again".into(),
+            ),
+            Self::Diverged { .. } => Some(
+                "lower the learning rate or `max_grad_norm`, use bf16 instead of f16, and look at \
+                 the data; other settings need another `output_dir`"
+                    .into(),
+            ),
+            Self::Unmerged { adapter: Some(adapter), .. } => {
+                Some(format!("load the adapter in `{}` on the base model", adapter.display()))
+            }
+            Self::Unmerged { source, .. } => source.hint(),
+            Self::MergeMismatch { .. } => Some("train in f32, or keep the adapter".into()),
             Self::MultipleDevices => Some("train on a single device".into()),
-            Self::Serialize { .. }
-            | Self::Tokenize { .. }
-            | Self::Training { .. }
-            | Self::Plot { .. } => None,
+            Self::Training { .. } => Some(
+                "if the device ran out of memory, lower `micro_batch_size` or `sequence_len`; the \
+                 run can be resumed from its last checkpoint"
+                    .into(),
+            ),
+            Self::Serialize { .. } | Self::Plot { .. } => None,
         }
     }
 
@@ -244,18 +315,22 @@ impl Error {
     }
 }
 
+/// The end of a message: what is still there.
+fn last_good(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!("; the last good checkpoint is `{}`", path.display()),
+        None => "; there is no checkpoint before it".into(),
+    }
+}
+
 fn io_hint(kind: io::ErrorKind) -> Option<&'static str> {
     match kind {
         io::ErrorKind::NotFound => Some("check the path: this file or its folder does not exist"),
         io::ErrorKind::PermissionDenied => Some("check the permissions of the file and its folder"),
-        io::ErrorKind::StorageFull => Some("free some space on the disk, then resume the run"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space on the disk, then resume the run")
+        }
         io::ErrorKind::IsADirectory => Some("give a file, not a folder"),
         _ => None,
     }
-}
-
-fn known_formats() -> String {
-    DataFormat::ALL
-        .map(|format| format!("{format} ({})", format.required_keys().join(", ")))
-        .join(", ")
 }

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use peft_llama::{CausalLm, Tokenizer, cross_entropy_sum};
 
 use crate::Error;
-use crate::data::{Batch, Encode, Example, TokenizeOptions, tokenize};
+use crate::data::{Batch, DataError, Example, TokenizeOptions, last_answer, tokenize};
 use crate::report::Scores;
 
 /// How to evaluate.
@@ -21,26 +21,13 @@ pub struct EvaluateOptions {
     pub max_new_tokens: usize,
 }
 
-impl Encode for Tokenizer {
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.encode_plain(text)?)
-    }
-
-    fn bos(&self) -> Option<u32> {
-        self.bos_token_id()
-    }
-
-    fn eos(&self) -> Option<u32> {
-        self.eos_token_id()
-    }
-}
-
 /// Scores `model` on `examples`: the mean loss per completion token, and the share of examples
-/// whose greedily generated answer equals the completion, white space around both ignored.
+/// whose greedily generated answer equals the completion, white space around both ignored. Of a
+/// conversation, the assistant's last message is the answer to what comes before it.
 /// `progress` is told the number of examples done.
 ///
 /// # Errors
-/// [`Error::Tokenize`] and [`Error::NoSamples`] for the examples, [`Error::Model`] for generation.
+/// [`Error::Data`] for examples that cannot be tokenized, [`Error::Model`] for generation.
 pub fn evaluate(
     model: &CausalLm,
     tokenizer: &Tokenizer,
@@ -57,7 +44,7 @@ pub fn evaluate(
         targets += count;
         let answers = answers(&model, tokenizer, batch, options.max_new_tokens)?;
         let pairs = batch.iter().zip(answers);
-        right += pairs.filter(|(example, got)| example.completion.trim() == got.trim()).count();
+        right += pairs.filter(|(example, got)| example.answer().trim() == got.trim()).count();
         progress(index * options.batch_size.get() + batch.len());
     }
     Ok(Scores {
@@ -70,22 +57,33 @@ pub fn evaluate(
 /// The model's answers to the examples' prompts.
 ///
 /// # Errors
-/// [`Error::Tokenize`] for a prompt, [`Error::Model`] for generation.
+/// [`Error::Data`] for a prompt that cannot be tokenized, [`Error::Model`] for generation.
 pub fn answers(
     model: &CausalLm,
     tokenizer: &Tokenizer,
     examples: &[Example],
     max_new_tokens: usize,
 ) -> Result<Vec<String>, Error> {
-    let prompt = |(index, example): (usize, &Example)| {
-        let text = Encode::encode(tokenizer, &example.prompt);
-        let source = |source| Error::Tokenize { example: index + 1, part: "prompt", source };
-        Ok(tokenizer.bos().into_iter().chain(text.map_err(source)?).collect())
+    let numbered = |(index, example): (usize, &Example)| {
+        prompt(tokenizer, example).map_err(|source| {
+            DataError::Tokenize { example: index + 1, part: "prompt", source: source.into() }.into()
+        })
     };
     let prompts: Vec<Vec<u32>> =
-        examples.iter().enumerate().map(prompt).collect::<Result<_, Error>>()?;
+        examples.iter().enumerate().map(numbered).collect::<Result<_, Error>>()?;
     let ids = model.generate(&prompts, max_new_tokens, tokenizer.stop_token_ids())?;
     Ok(ids.iter().map(|ids| tokenizer.decode(ids)).collect::<Result<_, _>>()?)
+}
+
+/// The tokens that the answer to an example begins after.
+fn prompt(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<u32>, peft_llama::Error> {
+    match example {
+        Example::Completion { prompt, .. } => {
+            let text = tokenizer.encode_plain(prompt)?;
+            Ok(tokenizer.bos_token_id().into_iter().chain(text).collect())
+        }
+        Example::Chat(messages) => tokenizer.encode_chat_prompt(&messages[..last_answer(messages)]),
+    }
 }
 
 fn loss_sum(

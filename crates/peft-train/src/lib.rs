@@ -1,15 +1,24 @@
 //! Fine-tuning runs on Burn's Learner: data, resume, evaluation, reports.
 //!
-//! [`data`] turns a JSONL file into batches, a [`Run`](run::Run) trains a model with a method
-//! through `SupervisedTraining`, [`evaluate()`] scores it, and [`report`] is what a run leaves in
-//! its output folder for other programs.
+//! A [`TypedConfig`](config::TypedConfig) is read from one TOML file, a [`Plan`](plan::Plan) is made of
+//! it without loading a weight, and then trained. Underneath, [`data`] turns datasets into batches, a
+//! [`Run`](run::Run) trains a model with a method through `SupervisedTraining`, [`evaluate()`] scores
+//! it, and [`report`] is what a run leaves in its output folder for other programs.
 
+pub mod config;
 pub mod data;
 mod error;
 mod evaluate;
+mod folder;
+pub mod inspect;
+mod merge;
+mod numbers;
+pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod run;
 
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, answers, evaluate};
+pub use folder::{write_adapter, write_model};
+pub use merge::{load_adapted, merge};

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-use super::tokenize::{IGNORE_INDEX, Sample};
+use super::{IGNORE_INDEX, Sample};
 
 /// Batches are padded to a multiple of this many tokens, which keeps the number of shapes that a
 /// GPU tunes its kernels for small and their rows aligned.
@@ -18,6 +18,10 @@ pub struct Batch {
     pub labels: Tensor<2, Int>,
     /// `[batch, seq]`, true at real tokens.
     pub attention_mask: Tensor<2, Bool>,
+    /// Columns in which documents of each row begin, for
+    /// [`CausalLm::forward_packed`](peft_llama::CausalLm::forward_packed); empty for a row of one
+    /// document.
+    pub document_starts: Vec<Vec<usize>>,
     /// Targets of the loss: labels that are not [`IGNORE_INDEX`] after the causal shift.
     pub target_tokens: usize,
     /// Real tokens, without padding.
@@ -45,6 +49,7 @@ impl Batch {
             input_ids: Tensor::from_data(TensorData::new(ids.collect(), shape), device),
             labels: Tensor::from_data(TensorData::new(labels.collect(), shape), device),
             attention_mask: Tensor::from_data(TensorData::new(mask.collect(), shape), device),
+            document_starts: samples.iter().map(|s| s.document_starts.clone()).collect(),
             target_tokens: samples.iter().map(|sample| sample.target_tokens()).sum(),
             tokens: samples.iter().map(|sample| sample.input_ids.len()).sum(),
         }
@@ -60,7 +65,7 @@ mod tests {
     use super::*;
 
     fn sample(ids: &[u32], labels: &[i64]) -> Sample {
-        Sample { input_ids: ids.to_vec(), labels: labels.to_vec() }
+        Sample::new(ids.to_vec(), labels.to_vec())
     }
 
     #[test]

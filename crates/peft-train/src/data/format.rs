@@ -1,125 +1,97 @@
-//! The formats a dataset's JSON objects may have.
+//! The formats a dataset's objects may have.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What the model reads and what it is to answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Example {
-    /// The text before the answer; empty for plain text.
-    pub prompt: String,
-    /// The text to learn; never blank.
-    pub completion: String,
-}
+use super::object::{Object, column};
+use super::{Example, Problem, chat};
 
 /// The format of a dataset's objects. Keys beyond those named are ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataFormat {
     /// `{"instruction", "input"?, "output"}`, rendered by [`alpaca_prompt`].
     Alpaca,
     /// `{"prompt", "completion"}`, used verbatim.
     PromptCompletion,
+    /// `{"messages": [{"role", "content"}, …]}`, OpenAI's conversations.
+    Messages,
+    /// `{"conversations": [{"from", "value"}, …]}`, where `human` is the user and `gpt` the
+    /// assistant.
+    Sharegpt,
     /// `{"text"}`: a completion without a prompt.
     Text,
 }
 
-/// Why a line of a dataset is not an example.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineProblem {
-    /// The bytes are not UTF-8.
-    #[error("invalid UTF-8 at byte {column}")]
-    NotUtf8 {
-        /// The first bad byte of the line, counted from 1.
-        column: usize,
-    },
-    /// The text is not JSON.
-    #[error("invalid JSON at byte {column}: {reason}")]
-    NotJson {
-        /// Where the parser stopped in the line, counted from 1.
-        column: usize,
-        /// The parser's reason.
-        reason: String,
-    },
-    /// The JSON value is not an object.
-    #[error("expected a JSON object, found {found}")]
-    NotAnObject {
-        /// The kind of value.
-        found: &'static str,
-    },
-    /// A key of the format is missing.
-    #[error("missing key `{key}` (format {format}); found {}", found.join(", "))]
-    MissingKey {
-        /// The key.
-        key: &'static str,
-        /// The format that needs it.
-        format: DataFormat,
-        /// The object's keys.
-        found: Vec<String>,
-    },
-    /// A key's value is not text.
-    #[error("key `{key}`: expected a string, found {found}")]
-    WrongType {
-        /// The key.
-        key: &'static str,
-        /// The kind of value.
-        found: &'static str,
-    },
-    /// There is nothing to learn.
-    #[error("key `{key}`: expected an answer, found only white space")]
-    EmptyAnswer {
-        /// The key.
-        key: &'static str,
-    },
-}
+/// Names that a dataset's columns have, by the format's keys they stand for:
+/// `{"instruction": "query"}` reads the instruction from the column `query`.
+pub type Columns = BTreeMap<String, String>;
 
 impl DataFormat {
     /// All formats, in the order in which they are tried on a dataset's first object.
-    pub const ALL: [Self; 3] = [Self::Alpaca, Self::PromptCompletion, Self::Text];
+    pub const ALL: [Self; 5] =
+        [Self::Alpaca, Self::PromptCompletion, Self::Messages, Self::Sharegpt, Self::Text];
 
     /// The keys every object of the format has; the last one holds the answer.
     pub fn required_keys(self) -> &'static [&'static str] {
         match self {
             Self::Alpaca => &["instruction", "output"],
             Self::PromptCompletion => &["prompt", "completion"],
+            Self::Messages => &["messages"],
+            Self::Sharegpt => &["conversations"],
             Self::Text => &["text"],
         }
     }
 
+    /// The keys that objects of the format may lack.
+    pub fn optional_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Alpaca => &["input"],
+            _ => &[],
+        }
+    }
+
+    /// Whether examples are conversations, which need a chat template.
+    pub fn is_chat(self) -> bool {
+        matches!(self, Self::Messages | Self::Sharegpt)
+    }
+
     /// The first format all of whose required keys are there.
-    pub fn detect(object: &Map<String, Value>) -> Option<Self> {
+    pub fn detect(object: &Map<String, Value>, columns: &Columns) -> Option<Self> {
         Self::ALL.into_iter().find(|format| {
             let mut keys = format.required_keys().iter();
-            keys.all(|key| object.contains_key(*key))
+            keys.all(|key| object.contains_key(column(columns, key)))
         })
     }
 
     /// Reads an object of this format.
     ///
     /// # Errors
-    /// A [`LineProblem`] when a required key is missing, a value is not a string, or the answer
-    /// is blank.
-    pub fn example(self, object: &Map<String, Value>) -> Result<Example, LineProblem> {
-        let required = |key| text(object, key)?.ok_or_else(|| self.missing(key, object));
-        let answer = |key| match required(key)? {
-            blank if blank.trim().is_empty() => Err(LineProblem::EmptyAnswer { key }),
-            answer => Ok(answer.to_owned()),
-        };
-        let (prompt, completion) = match self {
+    /// A [`Problem`] when a required key is missing, a value has another type, or there is no
+    /// answer.
+    pub fn example(
+        self,
+        object: &Map<String, Value>,
+        columns: &Columns,
+    ) -> Result<Example, Problem> {
+        let object = Object::new(object, columns, self);
+        match self {
             Self::Alpaca => {
-                let input = text(object, "input")?;
-                (alpaca_prompt(required("instruction")?, input), answer("output")?)
+                let prompt =
+                    alpaca_prompt(object.text("instruction")?, object.optional_text("input")?);
+                Ok(Example::completion(prompt, object.answer("output")?))
             }
-            Self::PromptCompletion => (required("prompt")?.to_owned(), answer("completion")?),
-            Self::Text => (String::new(), answer("text")?),
-        };
-        Ok(Example { prompt, completion })
-    }
-
-    fn missing(self, key: &'static str, object: &Map<String, Value>) -> LineProblem {
-        LineProblem::MissingKey { key, format: self, found: object.keys().cloned().collect() }
+            Self::PromptCompletion => {
+                Ok(Example::completion(object.text("prompt")?, object.answer("completion")?))
+            }
+            Self::Messages => chat::messages(&object).map(Example::Chat),
+            Self::Sharegpt => chat::sharegpt(&object).map(Example::Chat),
+            Self::Text => Ok(Example::completion("", object.answer("text")?)),
+        }
     }
 }
 
@@ -129,6 +101,8 @@ impl fmt::Display for DataFormat {
         f.write_str(match self {
             Self::Alpaca => "alpaca",
             Self::PromptCompletion => "prompt-completion",
+            Self::Messages => "messages",
+            Self::Sharegpt => "sharegpt",
             Self::Text => "text",
         })
     }
@@ -143,31 +117,6 @@ pub fn alpaca_prompt(instruction: &str, input: Option<&str>) -> String {
         _ => String::new(),
     };
     format!("### Instruction:\n{instruction}\n\n{input}### Response:\n")
-}
-
-/// The text under `key`. An explicit `null` counts as an absent key: exporters write it for
-/// optional columns.
-fn text<'a>(
-    object: &'a Map<String, Value>,
-    key: &'static str,
-) -> Result<Option<&'a str>, LineProblem> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(LineProblem::WrongType { key, found: kind(other) }),
-    }
-}
-
-/// The name of a JSON value's type.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]
@@ -186,22 +135,22 @@ mod tests {
             (
                 json!({"instruction": "Add.", "input": "1 2", "output": "3", "id": 7}),
                 DataFormat::Alpaca,
-                "### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n",
-                "3",
+                Example::completion(
+                    "### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n",
+                    "3",
+                ),
             ),
             (
                 json!({"prompt": "1 + 2 =", "completion": " 3"}),
                 DataFormat::PromptCompletion,
-                "1 + 2 =",
-                " 3",
+                Example::completion("1 + 2 =", " 3"),
             ),
-            (json!({"text": "Once."}), DataFormat::Text, "", "Once."),
+            (json!({"text": "Once."}), DataFormat::Text, Example::completion("", "Once.")),
         ];
-        for (value, format, prompt, completion) in cases {
+        for (value, format, example) in cases {
             let object = object(value);
-            assert_eq!(DataFormat::detect(&object), Some(format));
-            let example = format.example(&object).unwrap();
-            assert_eq!((&*example.prompt, &*example.completion), (prompt, completion));
+            assert_eq!(DataFormat::detect(&object, &Columns::new()), Some(format));
+            assert_eq!(format.example(&object, &Columns::new()).unwrap(), example);
         }
     }
 
@@ -211,15 +160,28 @@ mod tests {
             let mut object = object(input);
             object.insert("instruction".into(), "Count.".into());
             object.insert("output".into(), "1".into());
-            let example = DataFormat::Alpaca.example(&object).unwrap();
-            assert_eq!(example.prompt, "### Instruction:\nCount.\n\n### Response:\n");
+            let example = DataFormat::Alpaca.example(&object, &Columns::new()).unwrap();
+            let prompt = "### Instruction:\nCount.\n\n### Response:\n";
+            assert_eq!(example, Example::completion(prompt, "1"));
         }
     }
 
     #[test]
     fn an_incomplete_set_of_keys_is_no_format() {
         let object = object(json!({"instruction": "Add.", "answer": "3"}));
-        assert_eq!(DataFormat::detect(&object), None);
+        assert_eq!(DataFormat::detect(&object, &Columns::new()), None);
+    }
+
+    #[test]
+    fn columns_may_have_other_names() {
+        let object = object(json!({"query": "1 + 2", "response": "3"}));
+        let columns = [("instruction", "query"), ("output", "response")];
+        let columns = columns.map(|(key, column)| (key.to_string(), column.to_string())).into();
+        assert_eq!(DataFormat::detect(&object, &columns), Some(DataFormat::Alpaca));
+        let example = DataFormat::Alpaca.example(&object, &columns).unwrap();
+        assert_eq!(example, Example::completion(alpaca_prompt("1 + 2", None), "3"));
+        let problem = DataFormat::Alpaca.example(&Map::new(), &columns).unwrap_err();
+        assert!(problem.to_string().starts_with("missing key `query`"), "{problem}");
     }
 
     #[test]

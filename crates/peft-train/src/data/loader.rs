@@ -172,10 +172,8 @@ mod tests {
 
     /// Eleven samples of one token each, 100 to 110, in batches of four.
     fn loader() -> BatchLoader {
-        let samples = (0..SAMPLES).map(|index| Sample {
-            input_ids: vec![100 + index],
-            labels: vec![i64::from(100 + index)],
-        });
+        let samples =
+            (0..SAMPLES).map(|index| Sample::new(vec![100 + index], vec![i64::from(100 + index)]));
         let batch_size = NonZeroUsize::new(4).unwrap();
         BatchLoader::new(samples.collect(), batch_size, Device::default())
     }

@@ -10,14 +10,34 @@ use rand_chacha::ChaCha8Rng;
 /// own ChaCha stream of `seed`; the shuffle draws 32-bit numbers, so that the machine's word size
 /// does not matter (up to 2³² samples).
 pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
+    permutation(seed, epoch, len)
+}
+
+/// The stream by which validation samples are chosen; epochs never get that far.
+pub(super) const VALIDATION: u64 = u64::MAX;
+/// The stream that says which samples are packed into a row.
+pub(super) const PACKING: u64 = u64::MAX - 1;
+/// The stream by which a part of the first dataset is chosen; the next dataset's is one lower.
+pub(super) const WEIGHTS: u64 = u64::MAX - 2;
+
+/// A permutation of `0..len` that depends on nothing but its arguments.
+pub(super) fn permutation(seed: u64, stream: u64, len: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
-    order.shuffle(&mut rng(seed, epoch));
+    order.shuffle(&mut rng(seed, stream));
     order
 }
 
-fn rng(seed: u64, epoch: u64) -> ChaCha8Rng {
+/// The places, ascending, of `count` of `len` things chosen at random.
+pub(super) fn choose(seed: u64, stream: u64, len: usize, count: usize) -> Vec<usize> {
+    let mut chosen = permutation(seed, stream, len);
+    chosen.truncate(count);
+    chosen.sort_unstable();
+    chosen
+}
+
+fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(epoch);
+    rng.set_stream(stream);
     rng
 }
 
@@ -66,6 +86,14 @@ mod tests {
         let order = epoch_order(7, 3, 64);
         assert_ne!(order, epoch_order(8, 3, 64));
         assert_ne!(order, epoch_order(7, 4, 64));
+    }
+
+    #[test]
+    fn what_is_chosen_is_part_of_the_whole_in_order() {
+        let chosen = choose(7, WEIGHTS, 20, 5);
+        assert!(chosen.len() == 5 && chosen.is_sorted() && chosen[4] < 20);
+        assert_ne!(chosen, choose(7, VALIDATION, 20, 5));
+        assert!(choose(7, WEIGHTS, 20, 20).into_iter().eq(0..20));
     }
 
     #[test]

@@ -1,44 +1,10 @@
 //! From text to token ids and labels.
 
-use super::format::Example;
+use peft_llama::EncodedChat;
+use rayon::prelude::*;
+
+use super::{DataError, Encode, Example, Sample};
 use crate::Error;
-
-/// The label of a token that takes no part in the loss.
-pub const IGNORE_INDEX: i64 = -100;
-
-/// What the data needs of a tokenizer.
-pub trait Encode {
-    /// The ids of `text`, without special tokens around it.
-    ///
-    /// # Errors
-    /// The tokenizer's own, when it cannot encode the text.
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Box<dyn std::error::Error + Send + Sync>>;
-
-    /// The token every sample begins with, if the model has one.
-    fn bos(&self) -> Option<u32>;
-
-    /// The token that ends an answer, if the model has one.
-    fn eos(&self) -> Option<u32>;
-}
-
-/// One training sequence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// The token ids.
-    pub input_ids: Vec<u32>,
-    /// As long as `input_ids`, and not yet shifted: position `i` holds the id at `i`, or
-    /// [`IGNORE_INDEX`].
-    pub labels: Vec<i64>,
-}
-
-impl Sample {
-    /// The tokens the loss is taken over. The first label never counts: nothing precedes it, so
-    /// nothing predicts it.
-    pub fn target_tokens(&self) -> usize {
-        let targets = self.labels.iter().skip(1);
-        targets.filter(|label| **label != IGNORE_INDEX).count()
-    }
-}
 
 /// How examples become samples.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +12,7 @@ pub struct TokenizeOptions {
     /// The longest sample, in tokens. What lies beyond it is cut off, the end-of-sequence token
     /// included: a cut answer should not teach the model to stop there.
     pub sequence_len: usize,
-    /// Whether the prompt (and the beginning-of-sequence token) has labels too.
+    /// Whether everything has labels, not only the answers.
     pub train_on_inputs: bool,
 }
 
@@ -61,25 +27,34 @@ pub struct Tokenized {
     pub dropped: usize,
 }
 
-/// Tokenizes every example as BOS + prompt + completion + EOS.
+/// Tokenizes every example, on all cores: a prompt and its completion as BOS + prompt + completion
+/// \+ EOS, a conversation as the chat template renders it.
 ///
-/// The prompt and the completion are encoded separately. Encoded as one text, a token could
-/// straddle the border: it would belong to neither side of the mask, and the prompt's ids in
-/// training would not be those that generation begins from.
+/// A prompt and its completion are encoded separately. Encoded as one text, a token could straddle
+/// the border: it would belong to neither side of the mask, and the prompt's ids in training would
+/// not be those that generation begins from. A conversation is encoded as one text: that is what
+/// models for chat were trained on, and a prompt's ids agree wherever a template ends prompts with
+/// a special token or a line.
 ///
 /// # Errors
-/// [`Error::Tokenize`] when `tokenizer` refuses a text, [`Error::NoSamples`] when every example
-/// is dropped.
+/// [`DataError::Tokenize`] when `tokenizer` refuses a text, [`DataError::NoSamples`] when every
+/// example is dropped.
 pub fn tokenize(
     examples: &[Example],
     tokenizer: &dyn Encode,
     options: TokenizeOptions,
 ) -> Result<Tokenized, Error> {
+    // Collected before errors are looked for, so that the first one does not depend on timing.
+    let encoded: Vec<_> = examples.par_iter().map(|example| encode(example, tokenizer)).collect();
     let (mut samples, mut truncated) = (Vec::with_capacity(examples.len()), 0);
-    for (index, example) in examples.iter().enumerate() {
-        let (context, completion) = encode(index + 1, example, tokenizer)?;
-        let length = context.len() + completion.len();
-        if let Some(sample) = sample(context, &completion, options) {
+    for (index, encoded) in encoded.into_iter().enumerate() {
+        let encoded = encoded.map_err(|(part, source)| DataError::Tokenize {
+            example: index + 1,
+            part,
+            source,
+        })?;
+        let length = encoded.input_ids.len();
+        if let Some(sample) = sample(encoded, options) {
             truncated += usize::from(length > options.sequence_len);
             samples.push(sample);
         }
@@ -87,49 +62,52 @@ pub fn tokenize(
     let dropped = examples.len() - samples.len();
     if samples.is_empty() {
         let sequence_len = options.sequence_len;
-        return Err(Error::NoSamples { sequence_len, dropped });
+        return Err(DataError::NoSamples { sequence_len, dropped }.into());
     }
     Ok(Tokenized { samples, truncated, dropped })
 }
 
-/// BOS + prompt, and completion + EOS.
-fn encode(
-    number: usize,
-    example: &Example,
-    tokenizer: &dyn Encode,
-) -> Result<(Vec<u32>, Vec<u32>), Error> {
-    let encode = |part, text: &str| {
-        tokenizer.encode(text).map_err(|source| Error::Tokenize { example: number, part, source })
-    };
-    let mut context: Vec<u32> = tokenizer.bos().into_iter().collect();
-    context.extend(encode("prompt", &example.prompt)?);
-    let mut completion = encode("completion", &example.completion)?;
-    completion.extend(tokenizer.eos());
-    Ok((context, completion))
+/// The part of an example that was refused, and why.
+type Refusal = (&'static str, Box<dyn std::error::Error + Send + Sync>);
+
+/// The tokens of an example, and which of them are its answers.
+fn encode(example: &Example, tokenizer: &dyn Encode) -> Result<EncodedChat, Refusal> {
+    match example {
+        Example::Chat(messages) => {
+            tokenizer.encode_chat(messages).map_err(|source| ("conversation", source))
+        }
+        Example::Completion { prompt, completion } => {
+            let encode = |part, text: &str| tokenizer.encode(text).map_err(|source| (part, source));
+            let mut input_ids: Vec<u32> = tokenizer.bos().into_iter().collect();
+            input_ids.extend(encode("prompt", prompt)?);
+            let border = input_ids.len();
+            input_ids.extend(encode("completion", completion)?);
+            input_ids.extend(tokenizer.eos());
+            let assistant_mask = (0..input_ids.len()).map(|index| index >= border).collect();
+            Ok(EncodedChat { input_ids, assistant_mask })
+        }
+    }
 }
 
-/// The sample of `context` and `completion`, or nothing when no completion token that can be
-/// predicted (any but a sample's first token) fits.
-fn sample(context: Vec<u32>, completion: &[u32], options: TokenizeOptions) -> Option<Sample> {
-    let border = context.len();
-    let mut input_ids = context;
-    input_ids.extend(completion);
+/// The sample of `encoded`, or nothing when no token of an answer that can be predicted (any but a
+/// sample's first token) fits.
+fn sample(encoded: EncodedChat, options: TokenizeOptions) -> Option<Sample> {
+    let EncodedChat { mut input_ids, mut assistant_mask } = encoded;
     input_ids.truncate(options.sequence_len);
-    if input_ids.len() <= border.max(1) {
-        return None;
-    }
-    let mut labels: Vec<i64> = input_ids.iter().copied().map(i64::from).collect();
-    if !options.train_on_inputs {
-        labels[..border].fill(IGNORE_INDEX);
-    }
-    Some(Sample { input_ids, labels })
+    assistant_mask.truncate(options.sequence_len);
+    let has_target = assistant_mask.iter().skip(1).any(|said| *said);
+    let learnt = assistant_mask.into_iter().map(|said| said || options.train_on_inputs);
+    has_target.then(|| Sample::masked(input_ids, learnt))
 }
 
 #[cfg(test)]
 mod tests {
+    use peft_llama::ChatMessage;
+
     use super::*;
 
-    /// One token per byte; refuses `!`.
+    /// One token per byte; refuses `!`. Renders a message as the first letter of its role and what
+    /// it says.
     struct Bytes {
         bos: Option<u32>,
         eos: Option<u32>,
@@ -143,6 +121,20 @@ mod tests {
                 return Err("`!` is not in the vocabulary".into());
             }
             Ok(text.bytes().map(u32::from).collect())
+        }
+
+        fn encode_chat(
+            &self,
+            messages: &[ChatMessage],
+        ) -> Result<EncodedChat, Box<dyn std::error::Error + Send + Sync>> {
+            let (mut input_ids, mut assistant_mask) = (Vec::new(), Vec::new());
+            for message in messages {
+                let ids = self.encode(&format!("{}{}", &message.role[..1], message.content))?;
+                let said = (0..ids.len()).map(|index| index > 0 && message.is_answer());
+                assistant_mask.extend(said);
+                input_ids.extend(ids);
+            }
+            Ok(EncodedChat { input_ids, assistant_mask })
         }
 
         fn bos(&self) -> Option<u32> {
@@ -159,7 +151,7 @@ mod tests {
     }
 
     fn example(prompt: &str, completion: &str) -> Example {
-        Example { prompt: prompt.into(), completion: completion.into() }
+        Example::completion(prompt, completion)
     }
 
     fn one(tokenizer: &Bytes, example: Example, options: TokenizeOptions) -> Sample {
@@ -223,6 +215,38 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot tokenize the completion of example 2: `!` is not in the vocabulary"
+        );
+    }
+
+    fn chat() -> Example {
+        let turns = [("user", "A"), ("assistant", "BC"), ("user", "D"), ("assistant", "E")];
+        Example::Chat(turns.map(|(role, content)| ChatMessage::new(role, content)).into())
+    }
+
+    #[test]
+    fn every_answer_of_a_conversation_is_learnt_and_nothing_is_added() {
+        let sample = one(&BYTES, chat(), options(16, false));
+        assert_eq!(sample.input_ids, b"uAaBCuDaE".map(u32::from));
+        assert_eq!(sample.labels, [-100, -100, -100, 66, 67, -100, -100, -100, 69]);
+        let whole = one(&BYTES, chat(), options(16, true));
+        assert_eq!(whole.target_tokens(), 8);
+    }
+
+    #[test]
+    fn a_cut_conversation_keeps_the_answers_that_fit() {
+        let tokenized = tokenize(&[chat()], &BYTES, options(7, false)).unwrap();
+        assert_eq!((tokenized.truncated, tokenized.samples[0].target_tokens()), (1, 2));
+        let none = tokenize(&[chat()], &BYTES, options(3, true)).unwrap_err();
+        assert!(none.to_string().starts_with("none of the 1 examples"), "{none}");
+    }
+
+    #[test]
+    fn a_refused_conversation_is_named() {
+        let refused = Example::Chat(vec![ChatMessage::new("user", "!")]);
+        let error = tokenize(&[chat(), refused], &BYTES, options(16, false)).unwrap_err();
+        assert!(
+            error.to_string().starts_with("cannot tokenize the conversation of example 2: "),
+            "{error}"
         );
     }
 }

@@ -6,6 +6,9 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::Error;
 
+/// How files begin that a process killed in the middle of a write leaves behind.
+pub(crate) const TEMPORARY: &str = ".write-";
+
 /// Replaces the file at `path`, whose folder must exist, by `bytes`. A crash or a full disk
 /// leaves the old file as it was.
 ///
@@ -26,6 +29,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// read it.
 fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = Builder::new();
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::{fs::Permissions, os::unix::fs::PermissionsExt};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -63,6 +63,17 @@ impl MetricsLog {
             .map_err(|source| Error::Serialize { path: self.path.clone(), source })?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(Error::write(&self.path))
+    }
+
+    /// Waits until all that was written is on the disk, if the log is on one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync(&self) -> Result<(), Error> {
+        match self.file.sync_data() {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()), // a pipe or a device
+            result => result.map_err(Error::write(&self.path)),
+        }
     }
 }
 

@@ -1,14 +1,20 @@
 //! What a run writes into its output folder: `run.json` ([`RunReport`]) and `metrics.jsonl`
-//! ([`MetricsLog`]) for other programs, and a picture of AdaLoRA's ranks ([`RankHistory`]).
+//! ([`MetricsLog`], read back as [`History`]) for other programs, pictures of the losses, the
+//! learning rate and AdaLoRA's ranks ([`RankHistory`]), and `report.md` for people
+//! ([`write_report`]).
 
 mod atomic;
+mod history;
+mod markdown;
 mod memory;
 mod metrics_log;
-mod ranks;
+mod plot;
 mod run;
 
-pub(crate) use atomic::write_atomic;
+pub(crate) use atomic::{TEMPORARY, write_atomic};
+pub use history::{History, LoggedStep};
+pub use markdown::write_report;
 pub use memory::peak_memory_bytes;
 pub use metrics_log::MetricsLog;
-pub use ranks::RankHistory;
+pub use plot::RankHistory;
 pub use run::{RunReport, RunStatus, Scores};

@@ -1,6 +1,6 @@
 //! `run.json`: what a run was and what came of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,11 +19,17 @@ pub struct RunReport {
     pub device: String,
     /// The element type of the model's weights.
     pub dtype: String,
-    /// How the run ended.
+    /// Where the run stands.
     pub status: RunStatus,
+    /// Why it failed, if it did.
+    #[serde(default)]
+    pub error: Option<String>,
     /// Optimizer steps taken, those before a resume included.
     pub steps: usize,
-    /// Wall time of the training, in seconds.
+    /// Steps skipped because their loss or gradients were not finite, likewise.
+    #[serde(default)]
+    pub skipped_steps: usize,
+    /// Wall time of the training since it was last started or resumed, in seconds.
     pub seconds: f64,
     /// Real (unpadded) training tokens per second.
     pub tokens_per_second: f64,
@@ -33,6 +39,15 @@ pub struct RunReport {
     pub trainable_parameters: usize,
     /// All parameters of the model, adapters not counted.
     pub total_parameters: usize,
+    /// The checkpoint a resume would go on from, if there is one.
+    #[serde(default)]
+    pub checkpoint: Option<PathBuf>,
+    /// The lowest validation loss, in nats per target token, if there was a validation.
+    #[serde(default)]
+    pub best_eval_loss: Option<f64>,
+    /// The checkpoint with that loss, if it was written.
+    #[serde(default)]
+    pub best_checkpoint: Option<PathBuf>,
     /// Scores on the evaluation set before training, if they were taken.
     pub before: Option<Scores>,
     /// Scores on the evaluation set after training, if they were taken.
@@ -43,10 +58,12 @@ pub struct RunReport {
     pub known: Option<[Scores; 2]>,
 }
 
-/// How a run ended.
+/// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
+    /// It is at work, or its process was killed; then it can be resumed.
+    Running,
     /// All its steps were taken.
     Completed,
     /// Stopped by the user; it can be resumed.
@@ -69,6 +86,16 @@ pub struct Scores {
 impl RunReport {
     /// The file's name in the output folder.
     pub const FILE_NAME: &str = "run.json";
+
+    /// Reads the report in the folder `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::BadReport`] if the file is none.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(Self::FILE_NAME);
+        let json = std::fs::read(&path).map_err(Error::read(&path))?;
+        serde_json::from_slice(&json).map_err(|source| Error::BadReport { path, source })
+    }
 
     /// Writes the report into the folder `dir`, in place of an older one: a reader sees the old
     /// report or the new one, never a part.
@@ -99,12 +126,17 @@ mod tests {
             device: "Flex".into(),
             dtype: "f32".into(),
             status: RunStatus::Interrupted,
+            error: None,
             steps: 120,
+            skipped_steps: 1,
             seconds: 1.5,
             tokens_per_second: 2048.0,
             peak_memory_bytes: None,
             trainable_parameters: 10,
             total_parameters: 1000,
+            checkpoint: Some("out/checkpoint-120".into()),
+            best_eval_loss: Some(2.25),
+            best_checkpoint: None,
             before: Some(Scores { accuracy: None, loss: 2.5, items: 8 }),
             after: None,
             known: None,
@@ -119,12 +151,17 @@ mod tests {
             "device": "Flex",
             "dtype": "f32",
             "status": "interrupted",
+            "error": null,
             "steps": 120,
+            "skipped_steps": 1,
             "seconds": 1.5,
             "tokens_per_second": 2048.0,
             "peak_memory_bytes": null,
             "trainable_parameters": 10,
             "total_parameters": 1000,
+            "checkpoint": "out/checkpoint-120",
+            "best_eval_loss": 2.25,
+            "best_checkpoint": null,
             "before": {"accuracy": null, "loss": 2.5, "items": 8},
             "after": null,
             "known": null,
@@ -136,8 +173,18 @@ mod tests {
     fn a_written_report_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         report().write(folder.path()).unwrap();
-        let json = fs::read(folder.path().join(RunReport::FILE_NAME)).unwrap();
-        assert_eq!(serde_json::from_slice::<RunReport>(&json).unwrap(), report());
+        assert_eq!(RunReport::read(folder.path()).unwrap(), report());
+    }
+
+    #[test]
+    fn what_is_no_report_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(RunReport::FILE_NAME), "{}").unwrap();
+        let error = RunReport::read(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("run.json` is no report"), "{error}");
+        assert!(
+            RunReport::read(Path::new("/nowhere")).unwrap_err().to_string().contains("run.json")
+        );
     }
 
     #[test]

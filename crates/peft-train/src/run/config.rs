@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Settings of a run beside its method's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,8 +27,18 @@ pub struct TrainConfig {
     pub group_by_length: bool,
     /// Steps between lines in `metrics.jsonl`.
     pub logging_steps: NonZeroUsize,
-    /// Steps between checkpoints; `None` writes none.
+    /// Steps between checkpoints. One more is written at the end of the run, and of every epoch
+    /// where there is a validation. `None` writes one only when the run is interrupted.
     pub save_steps: Option<NonZeroUsize>,
+    /// Checkpoints kept: the newest, and beside them the one with the lowest validation loss.
+    /// `None` keeps all.
+    pub save_total_limit: Option<NonZeroUsize>,
+    /// Lets a run remove the checkpoints another run left in its output folder. Without it such a
+    /// folder is refused, unless the run goes on from one of them.
+    pub overwrite_output_dir: bool,
+    /// Steps in a row that are skipped because their loss or gradients are not finite, after which
+    /// the run stops.
+    pub max_nonfinite_steps: NonZeroUsize,
 }
 
 impl Default for TrainConfig {
@@ -44,6 +55,9 @@ impl Default for TrainConfig {
             group_by_length: false,
             logging_steps: one,
             save_steps: None,
+            save_total_limit: None,
+            overwrite_output_dir: false,
+            max_nonfinite_steps: NonZeroUsize::new(5).unwrap_or(one),
         }
     }
 }
@@ -61,11 +75,42 @@ impl TrainConfig {
         self.max_steps.map_or(all, |max| all.min(max))
     }
 
-    /// Epoch, from 0, and batches already consumed in it after `steps` optimizer steps.
-    pub(super) fn position(&self, steps: usize, samples: usize) -> (u64, usize) {
+    /// Epoch, from 0, and batches already consumed in it after `windows` optimizer steps, skipped
+    /// ones included.
+    pub(super) fn position(&self, windows: usize, samples: usize) -> (u64, usize) {
         let per_epoch = self.steps_per_epoch(samples).max(1);
-        let within = steps % per_epoch * self.gradient_accumulation_steps.get();
-        ((steps / per_epoch) as u64, within)
+        let within = windows % per_epoch * self.gradient_accumulation_steps.get();
+        ((windows / per_epoch) as u64, within)
+    }
+
+    /// The settings that decide the weights, which a resume may not change. The others say what is
+    /// written and when a run gives up.
+    pub(super) fn identity(&self) -> Value {
+        let Self {
+            micro_batch_size,
+            gradient_accumulation_steps,
+            num_epochs,
+            max_steps,
+            max_grad_norm,
+            weight_decay,
+            seed,
+            group_by_length,
+            logging_steps: _,
+            save_steps: _,
+            save_total_limit: _,
+            overwrite_output_dir: _,
+            max_nonfinite_steps: _,
+        } = self;
+        json!({
+            "micro_batch_size": micro_batch_size,
+            "gradient_accumulation_steps": gradient_accumulation_steps,
+            "num_epochs": num_epochs,
+            "max_steps": max_steps,
+            "max_grad_norm": max_grad_norm,
+            "weight_decay": weight_decay,
+            "seed": seed,
+            "group_by_length": group_by_length,
+        })
     }
 }
 

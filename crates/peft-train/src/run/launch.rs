@@ -1,126 +1,56 @@
-//! Starting and finishing a run.
+//! A run that is ready, and its training on the Learner.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{ExecutionStrategy, Interrupter, Learner, SupervisedTraining};
-use peft_core::{Method, ParamCounts, Tuner, TunerConfig};
+use burn::train::{ExecutionStrategy, Interrupter, Learner, LearningResult, SupervisedTraining};
+use peft_core::ParamCounts;
 use peft_llama::CausalLm;
-use serde_json::Value;
 
-use super::checkpoint::{self, CheckpointManifest};
-use super::config::TrainConfig;
-use super::finish::{Finished, PROBE_TOKENS, finish};
+use super::finish::{Finished, finish};
 use super::model::FineTune;
-use super::session::{MethodRate, Session, State, Window};
+use super::no_log::NoLog;
+use super::outcome::Outcome;
+use super::panics::caught;
+use super::plan::RunPlan;
+use super::prepare::prepare;
+use super::session::{MethodRate, Session};
 use crate::Error;
-use crate::data::{BatchLoader, Sample};
-use crate::report::MetricsLog;
-
-/// What a run is made of, beside the model.
-pub struct RunPlan<'a> {
-    /// The method.
-    pub method: Box<dyn Method>,
-    /// Its configuration, by which a resume recognises the run.
-    pub method_config: Value,
-    /// What the step does beside the method. Its clipping is that of `config`.
-    pub tuner_config: TunerConfig,
-    /// Batches, epochs, logs and checkpoints.
-    pub config: TrainConfig,
-    /// Samples to train on; shuffled by the configuration's seed.
-    pub train_samples: Vec<Sample>,
-    /// Samples for a validation loss at the end of each epoch, in their own order.
-    pub valid_samples: Vec<Sample>,
-    /// Folder for logs and checkpoints; created if need be.
-    pub output_dir: &'a Path,
-    /// Folder of the checkpoint to go on from, if any.
-    pub resume_from: Option<&'a Path>,
-}
+use crate::data::BatchLoader;
 
 /// A model with a method attached, ready to be trained.
 pub struct Run {
-    model: CausalLm,
-    session: Session,
-    optim: ModuleOptimizer,
-    train: BatchLoader,
-    valid: BatchLoader,
-    device: Device,
-    counts: ParamCounts,
-    epochs_done: u64,
+    pub(super) model: CausalLm,
+    pub(super) session: Session,
+    pub(super) optim: ModuleOptimizer,
+    pub(super) train: BatchLoader,
+    pub(super) valid: BatchLoader,
+    pub(super) device: Device,
+    pub(super) epochs_done: u64,
 }
 
 impl Run {
     /// Attaches the plan's method to `model`, which holds the original weights even where the run
-    /// goes on from a checkpoint.
+    /// goes on from a checkpoint. Takes the output folder for itself until the run is dropped, and
+    /// removes what a killed process left there.
     ///
     /// # Errors
-    /// [`Error::Method`] for what the method refuses, [`Error::Checkpoint`] for a checkpoint that
-    /// is damaged or belongs to another run, [`Error::Io`].
+    /// [`Error::Method`] for what the method refuses; [`Error::Checkpoint`] for a checkpoint that
+    /// is damaged or belongs to another run; [`Error::OutputDirInUse`] if a run is to begin
+    /// where there are checkpoints of another, [`Error::OutputDirLocked`] if another is at work there;
+    /// [`Error::TotalSteps`], [`Error::Io`].
     pub fn new(model: CausalLm, plan: RunPlan<'_>) -> Result<Self, Error> {
-        let RunPlan { method, method_config, config, train_samples, .. } = plan;
-        let (output_dir, resume_from) = (plan.output_dir, plan.resume_from);
-        let tuner_config = TunerConfig { max_grad_norm: config.max_grad_norm, ..plan.tuner_config };
-        let samples = train_samples.len();
-        let steps = config.total_steps(samples);
-        if let Some(planned) = method.total_steps().filter(|planned| *planned != steps) {
-            return Err(Error::TotalSteps { method: planned, run: steps });
-        }
-        std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
-        let weight = model.model.embed_tokens.weight.base();
-        let (device, dtype) = (weight.device().autodiff(), format!("{:?}", weight.dtype()));
-        let settings = serde_json::json!({
-            "method": method_config, "run": config, "modules_to_save": tuner_config.modules_to_save,
-        });
-        let name = method.name().to_string();
-        let manifest = CheckpointManifest { method: name, config: settings, samples, dtype };
-
-        let (mut tuner, mut model) = Tuner::attach(method, tuner_config, model.train())?;
-        let mut optim =
-            AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay).init();
-        if let Some(dir) = resume_from {
-            let (record, loaded) = checkpoint::read(dir, &manifest, optim)?;
-            optim = loaded;
-            model = tuner.restore(model, &record)?;
-        }
-        let probe = train_samples.first().map(|s| s.input_ids.iter().take(PROBE_TOKENS).copied());
-        let probe = probe.map(Iterator::collect).unwrap_or_default();
-        let (steps, counts) = (tuner.steps(), tuner.counts());
-        let (epoch, batches) = config.position(steps, samples);
-        let loader = |samples| BatchLoader::new(samples, config.micro_batch_size, device.clone());
-        let train = loader(train_samples)
-            .shuffled(config.seed)
-            .grouped_by_length(config.group_by_length)
-            .resume_at(epoch, batches);
-        let valid = loader(plan.valid_samples);
-        let log = match resume_from {
-            Some(_) => MetricsLog::resume(output_dir, steps as u64)?,
-            None => MetricsLog::create(output_dir)?,
-        };
-        let session = Session::new(State {
-            tuner,
-            total_steps: config.total_steps(samples),
-            config,
-            log,
-            output_dir: output_dir.into(),
-            manifest,
-            interrupter: Interrupter::new(),
-            tokens: 0,
-            window: Window::default(),
-            probe,
-            since_log: Instant::now(),
-            error: None,
-        });
-        Ok(Self { model, session, optim, train, valid, device, counts, epochs_done: epoch })
+        prepare(model, plan)
     }
 
     /// Sizes of the model.
     pub fn counts(&self) -> ParamCounts {
-        self.counts
+        self.session.lock().tuner.counts()
     }
 
     /// Paths of the adapted weights, in the order of the model.
@@ -128,60 +58,77 @@ impl Run {
         self.session.lock().tuner.adapted().to_vec()
     }
 
-    /// A handle that stops the run after the present step.
+    /// A handle that stops the run after the present step, or in the middle of accumulating one.
+    /// A checkpoint of the last finished step is written, and [`launch`](Self::launch) returns.
     pub fn interrupter(&self) -> Interrupter {
         self.session.lock().interrupter.clone()
     }
 
-    /// Trains to the end. Progress goes to `renderer`; `None` is burn-train's own choice: its
+    /// Trains to the end, and keeps `run.json` in the output folder up to date: `running` first,
+    /// then how it ended. Progress goes to `renderer`; `None` is burn-train's own choice: its
     /// terminal dashboard where standard output is a terminal.
     ///
+    /// A step whose loss or gradients are not finite is skipped: weights, moments, importance and
+    /// schedules stay as they were, and the next batches take that step. Its batches count as
+    /// consumed, so a run with skipped steps takes fewer steps in all. PyTorch's automatic mixed
+    /// precision lets schedules go on instead; here decisions belong to certain steps (a subnet
+    /// moves, ranks are cut), and none may be missed.
+    ///
     /// # Errors
-    /// The first error of a step, a log or a checkpoint; [`Error::Training`] for the Learner's.
+    /// The first error of a step, a log or a checkpoint; [`Error::Diverged`] after too many skipped
+    /// steps; [`Error::Unmerged`]; [`Error::Training`] for the Learner's errors and panics.
     pub fn launch(self, renderer: Option<Box<dyn MetricsRenderer>>) -> Result<Finished, Error> {
         let start = Instant::now();
         let session = self.session.clone();
-        let (config, output_dir, interrupter, done) = {
+        let outcome = Outcome::of(&self, start);
+        outcome.running()?;
+        let result = self.train(renderer).and_then(|model| finish(model, &session, start));
+        match &result {
+            Ok(finished) => outcome.finished(finished, &session.lock())?,
+            // The run's error is the one to return, also where the folder cannot be written.
+            Err(error) => _ = outcome.failed(error, &session.lock()),
+        }
+        result
+    }
+
+    /// The trained model, adapters attached, without autodiff.
+    fn train(self, renderer: Option<Box<dyn MetricsRenderer>>) -> Result<CausalLm, Error> {
+        let Self { model, session, optim, train, valid, device, epochs_done } = self;
+        let (config, samples, interrupter, done) = {
             let state = session.lock();
-            let done = state.tuner.steps() >= state.total_steps;
-            (state.config.clone(), state.output_dir.clone(), state.interrupter.clone(), done)
+            (state.config.clone(), state.samples, state.interrupter.clone(), state.is_done())
         };
         if done {
-            return finish(self.model.valid(), &session, start);
+            return Ok(model.valid());
         }
-        let learner = Learner::new(
-            FineTune::new(self.model, session.clone()),
-            self.optim,
-            MethodRate(session.clone()),
-        );
-        let strategy = ExecutionStrategy::SingleDevice(self.device);
-        let mut training = SupervisedTraining::new(
-            learner_dir(&output_dir),
-            std::sync::Arc::new(self.train),
-            std::sync::Arc::new(self.valid),
-        )
-        .with_training_strategy(strategy.into())
-        .with_interrupter(interrupter)
-        .with_application_logger(None)
-        .metrics((LossMetric::new(),))
-        .metric_train_numeric(LearningRateMetric::new())
-        .grads_accumulation(config.gradient_accumulation_steps.get())
-        .num_epochs(config.num_epochs.get());
-        if self.epochs_done > 0 {
-            training = training.checkpoint(self.epochs_done as usize);
+        let fine_tune = FineTune::new(model, session.clone());
+        let learner = Learner::new(fine_tune, optim, MethodRate(session.clone()));
+        let steps_per_epoch = config.steps_per_epoch(samples).max(1);
+        let mut training =
+            SupervisedTraining::new("", Arc::new(train), Arc::new(valid)) // nothing is written
+                .with_training_strategy(ExecutionStrategy::SingleDevice(device).into())
+                .with_interrupter(interrupter)
+                .with_application_logger(None)
+                .with_metric_logger(NoLog)
+                .metrics((LossMetric::new(),))
+                .metric_train_numeric(LearningRateMetric::new())
+                .grads_accumulation(config.gradient_accumulation_steps.get())
+                .num_epochs(config.total_steps(samples).div_ceil(steps_per_epoch));
+        if epochs_done > 0 {
+            training = training.checkpoint(epochs_done as usize);
         }
         if let Some(renderer) = renderer {
             training = training.renderer(renderer);
         }
-        let result = training.launch(learner);
-        if let Some(error) = result.error {
-            return Err(Error::Training { reason: error.to_string() });
+        let result = caught(|| training.launch(learner));
+        let result = result.map_err(|reason| Error::Training { reason });
+        if let Some(error) = session.lock().error.take() {
+            return Err(error); // what the Learner says is a consequence
         }
-        finish(result.model.model, &session, start)
+        let LearningResult { model, error, .. } = result?;
+        match error {
+            Some(error) => Err(Error::Training { reason: error.to_string() }),
+            None => Ok(model.model),
+        }
     }
-}
-
-/// Where burn-train keeps its own metric logs.
-fn learner_dir(output_dir: &Path) -> PathBuf {
-    output_dir.join("learner")
 }

@@ -1,14 +1,35 @@
-//! A fine-tuning run on Burn's Learner.
+//! A fine-tuning run on Burn's Learner, from a plan to a merged model.
+//!
+//! A [`Run`] survives what happens to it: it writes checkpoints that hold what training changed,
+//! [`latest_checkpoint`] finds the newest whole one, and a run resumed from it ends with the same
+//! bits as one that was never interrupted. [`Run::interrupter`] stops it at the next opportunity.
 
 mod checkpoint;
+mod clock;
 mod config;
+mod fingerprint;
 mod finish;
+mod identity;
+mod journal;
 mod launch;
+mod lock;
 mod model;
+mod no_log;
+mod outcome;
+mod panics;
+mod plan;
+mod prepare;
+mod saver;
 mod session;
+mod state;
+mod validation;
+mod window;
 
-pub use checkpoint::{CheckpointManifest, latest_checkpoint};
+pub(crate) use checkpoint::list as list_checkpoints;
+pub use checkpoint::{CheckpointManifest, FileDigest, LatestCheckpoint, latest_checkpoint};
 pub use config::TrainConfig;
 pub use finish::Finished;
-pub use launch::{Run, RunPlan};
+pub use identity::{BaseIdentity, RunIdentity};
+pub use launch::Run;
 pub use model::{BatchLoss, FineTune};
+pub use plan::RunPlan;

@@ -28,6 +28,13 @@ pub struct BatchLoss {
     loss: Tensor<1>,
 }
 
+impl BatchLoss {
+    /// Of the sum of the losses `[1]`.
+    fn of(sum: Tensor<1>, batch: &Batch) -> Self {
+        Self { loss: sum.div_scalar(batch.target_tokens.max(1) as f64) }
+    }
+}
+
 impl FineTune {
     pub(super) fn new(model: CausalLm, session: Session) -> Self {
         Self { model, session }
@@ -36,7 +43,8 @@ impl FineTune {
     /// Sum of the losses of the batch's target tokens, `[1]`.
     fn loss_sum(&self, batch: &Batch) -> Tensor<1> {
         let mask = Some(batch.attention_mask.clone());
-        let logits = self.model.forward(batch.input_ids.clone(), mask);
+        let ids = batch.input_ids.clone();
+        let logits = self.model.forward_packed(ids, mask, &batch.document_starts);
         cross_entropy_sum(logits, batch.labels.clone()).0
     }
 }
@@ -46,12 +54,13 @@ impl TrainStep for FineTune {
     type Output = BatchLoss;
 
     fn step(&self, batch: Batch) -> TrainOutput<BatchLoss> {
-        self.session.seed_device(&batch.input_ids.device());
+        self.session.before_forward(&batch.input_ids.device());
         let sum = self.loss_sum(&batch);
-        let reference = self.session.begin(&batch, sum.clone().detach().inner());
+        let reference = self.session.count(&batch, sum.clone().detach().inner());
         let grads = sum.clone().div_scalar(reference).backward();
-        let targets = batch.target_tokens.max(1) as f64;
-        TrainOutput::new(self, grads, BatchLoss { loss: sum.detach().div_scalar(targets) })
+        let output = TrainOutput::new(self, grads, BatchLoss::of(sum.detach(), &batch));
+        self.session.after_backward();
+        output
     }
 
     fn optimize(
@@ -61,7 +70,10 @@ impl TrainStep for FineTune {
         grads: GradientsParams,
     ) -> Self {
         let Self { model, session } = self;
-        let model = session.optimize(model, optim, grads);
+        // What the Learner gets back if the step fails. It holds a handle of its own during this
+        // call, so that another costs nothing.
+        let before = model.clone();
+        let model = session.advance(model, optim, grads).unwrap_or(before);
         Self { model, session }
     }
 
@@ -81,8 +93,9 @@ impl InferenceStep for FineTune {
     type Output = BatchLoss;
 
     fn step(&self, batch: Batch) -> BatchLoss {
-        let targets = batch.target_tokens.max(1) as f64;
-        BatchLoss { loss: self.loss_sum(&batch).div_scalar(targets) }
+        let sum = self.loss_sum(&batch);
+        self.session.evaluated(&batch, sum.clone());
+        BatchLoss::of(sum, &batch)
     }
 }
 

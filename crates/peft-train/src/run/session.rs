@@ -1,68 +1,19 @@
-//! What a run remembers between the Learner's calls.
+//! The one state of a run behind the Learner's many models.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
-use burn::train::Interrupter;
-use peft_core::{Event, StepReport, Tuner};
 use peft_llama::CausalLm;
-use serde::Serialize;
 
-use super::checkpoint::{self, CheckpointManifest};
-use super::config::TrainConfig;
+use super::state::State;
 use crate::Error;
 use crate::data::Batch;
-use crate::report::MetricsLog;
 
 /// Shared by the model's clones: the Learner clones and forks the model, but a run is one.
 #[derive(Clone)]
 pub(super) struct Session(Arc<Mutex<State>>);
-
-pub(super) struct State {
-    pub tuner: Tuner,
-    pub config: TrainConfig,
-    pub total_steps: usize,
-    pub log: MetricsLog,
-    pub output_dir: PathBuf,
-    pub manifest: CheckpointManifest,
-    pub interrupter: Interrupter,
-    pub tokens: usize,
-    pub window: Window,
-    /// Tokens by which a merged model is compared with the trained one.
-    pub probe: Vec<u32>,
-    pub since_log: Instant,
-    pub error: Option<Error>,
-}
-
-/// The batches of one optimizer step.
-#[derive(Default)]
-pub(super) struct Window {
-    reference: f64,
-    targets: usize,
-    tokens: usize,
-    losses: Vec<Tensor<1>>,
-}
-
-/// A line of `metrics.jsonl`.
-#[derive(Serialize)]
-struct Line<'a> {
-    step: usize,
-    loss: f32,
-    learning_rate: f64,
-    grad_norm: Option<f32>,
-    /// The method's regulariser, which `loss` does not hold.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    penalty: Option<f32>,
-    tokens: usize,
-    target_tokens: usize,
-    seconds: f64,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    events: &'a [Event],
-}
 
 impl Session {
     pub fn new(state: State) -> Self {
@@ -74,109 +25,52 @@ impl Session {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seeds the device's generator for the next batch, so that what a forward pass draws (dropout)
+    /// A forward pass begins. Seeds the device's generator, so that what the pass draws (dropout)
     /// is a function of the run's seed and the batch's place in it.
-    pub fn seed_device(&self, device: &Device) {
-        let state = self.lock();
-        let place = (state.tuner.steps() as u64) << 16 | state.window.losses.len() as u64;
+    pub fn before_forward(&self, device: &Device) {
+        let mut state = self.lock();
+        state.journal.clock.lap(|time| &mut time.data);
+        let place = (state.windows() as u64) << 16 | state.window.batches() as u64;
         device.seed(state.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place);
     }
 
-    /// Counts a batch into the present optimizer step. Returns what its summed loss is divided by
-    /// before the backward pass: the targets of the step's first batch. The remaining factor is
-    /// applied to the accumulated gradients, which makes them exactly those of the mean over all
-    /// target tokens.
-    pub fn begin(&self, batch: &Batch, loss_sum: Tensor<1>) -> f64 {
-        let window = &mut self.lock().window;
-        if window.losses.is_empty() {
-            window.reference = batch.target_tokens.max(1) as f64;
-        }
-        window.targets += batch.target_tokens;
-        window.tokens += batch.tokens;
-        window.losses.push(loss_sum);
-        window.reference
+    /// Counts a batch into the present optimizer step, with the sum `[1]` of its losses. Returns
+    /// what that is divided by before the backward pass.
+    pub fn count(&self, batch: &Batch, loss_sum: Tensor<1>) -> f64 {
+        self.lock().window.push(batch, loss_sum)
     }
 
-    pub fn optimize(
+    /// A backward pass is done.
+    pub fn after_backward(&self) {
+        self.lock().journal.clock.lap(|time| &mut time.forward_backward);
+    }
+
+    /// Takes the step of the batches counted, or skips it; see [`State::advance`].
+    pub fn advance(
         &self,
         model: CausalLm,
         optim: &mut ModuleOptimizer,
         grads: GradientsParams,
-    ) -> CausalLm {
+    ) -> Option<CausalLm> {
         let mut state = self.lock();
-        let window = std::mem::take(&mut state.window);
-        let scale = window.reference / window.targets.max(1) as f64;
-        let before = model.clone();
-        let stepped = state.tuner.step(model, optim, grads, scale).map_err(Error::from);
-        let (model, result) = match stepped {
-            Ok((model, report)) => {
-                let result = state.after_step(&model, optim, window, report);
-                (model, result)
-            }
-            Err(error) => (before, Err(error)),
-        };
+        let (model, result) = state.advance(model, optim, grads);
         match result {
-            Ok(()) if state.tuner.steps() >= state.total_steps => {
-                state.interrupter.stop(Some("all steps taken"));
-            }
-            Ok(()) => {}
+            Ok(()) => state.stop_if_done(),
             Err(error) => state.fail(error),
         }
         model
     }
 
+    /// Counts a validation batch in, with the sum `[1]` of its losses.
+    pub fn evaluated(&self, batch: &Batch, loss_sum: Tensor<1>) {
+        let mut state = self.lock();
+        if let Err(error) = state.evaluated(batch, loss_sum) {
+            state.fail(error);
+        }
+    }
+
     pub fn refuse_multiple_devices(&self) {
         self.lock().fail(Error::MultipleDevices);
-    }
-}
-
-impl State {
-    fn fail(&mut self, error: Error) {
-        self.interrupter.stop(Some(&error.to_string()));
-        self.error.get_or_insert(error);
-    }
-
-    fn after_step(
-        &mut self,
-        model: &CausalLm,
-        optim: &ModuleOptimizer,
-        window: Window,
-        report: StepReport,
-    ) -> Result<(), Error> {
-        let steps = report.step + 1;
-        self.tokens += window.tokens;
-        let last = steps >= self.total_steps;
-        let logged = steps.is_multiple_of(self.config.logging_steps.get());
-        if logged || last || !report.events.is_empty() {
-            self.log_step(window, &report)?;
-        }
-        match self.config.save_steps {
-            Some(every) if steps.is_multiple_of(every.get()) => self.save(model, optim),
-            _ => Ok(()),
-        }
-    }
-
-    fn log_step(&mut self, window: Window, report: &StepReport) -> Result<(), Error> {
-        let losses = window.losses.into_iter().map(Error::scalar);
-        let sum: f32 = losses.sum::<Result<f32, Error>>()?;
-        let line = Line {
-            step: report.step,
-            loss: sum / window.targets.max(1) as f32,
-            learning_rate: report.learning_rate,
-            grad_norm: report.grad_norm.clone().map(Error::scalar).transpose()?,
-            penalty: report.penalty.clone().map(Error::scalar).transpose()?,
-            tokens: window.tokens,
-            target_tokens: window.targets,
-            seconds: self.since_log.elapsed().as_secs_f64(),
-            events: &report.events,
-        };
-        self.since_log = Instant::now();
-        self.log.write(&line)
-    }
-
-    fn save(&self, model: &CausalLm, optim: &ModuleOptimizer) -> Result<(), Error> {
-        let record = self.tuner.record(model)?;
-        checkpoint::write(&self.output_dir, &self.manifest, self.tuner.steps(), &record, optim)
     }
 }
 

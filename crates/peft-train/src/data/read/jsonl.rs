@@ -3,125 +3,56 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::Path,
 };
 
 use serde_json::{Map, Value};
 
-use super::format::{DataFormat, Example, LineProblem, kind};
+use super::{Collector, object, without_mark};
 use crate::Error;
+use crate::data::{Place, Problem};
 
-/// A dataset read from a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonlDataset {
-    /// The examples in the file's order; never empty.
-    pub examples: Vec<Example>,
-    /// The format given or found.
-    pub format: DataFormat,
-    /// Malformed lines left out.
-    pub skipped: usize,
-}
-
-/// Reads the dataset at `path`.
-///
-/// Without a `format`, the first object's keys decide. Blank lines, CRLF and a byte-order mark
-/// are tolerated. A malformed line is an error, or left out and counted with `skip_bad_lines`.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::BadLine`], [`Error::UnknownFormat`], or [`Error::NoExamples`] when no
-/// usable line is there.
-pub fn read_jsonl(
-    path: &Path,
-    format: Option<DataFormat>,
-    skip_bad_lines: bool,
-) -> Result<JsonlDataset, Error> {
+/// Reads the collector's file, a line at a time.
+pub(super) fn read(collector: &mut Collector<'_>) -> Result<(), Error> {
+    let path = collector.path;
     let file = File::open(path).map_err(Error::read(path))?;
-    let mut parser = Parser { path, format, skip_bad_lines, examples: Vec::new(), skipped: 0 };
-    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let line = line.map_err(Error::read(path))?;
-        parser.add(index + 1, &line)?;
-    }
-    parser.finish()
+    read_lines(BufReader::new(file), collector)
 }
 
-struct Parser<'a> {
-    path: &'a Path,
-    format: Option<DataFormat>,
-    skip_bad_lines: bool,
-    examples: Vec<Example>,
-    skipped: usize,
+/// Reads an object from each line that is not blank.
+pub(super) fn read_lines(lines: impl BufRead, collector: &mut Collector<'_>) -> Result<(), Error> {
+    for (index, line) in lines.split(b'\n').enumerate() {
+        let line = line.map_err(Error::read(collector.path))?;
+        let line = if index == 0 { without_mark(&line) } else { &line };
+        if !line.trim_ascii().is_empty() {
+            collector.add(Place::Line(index + 1), parse_object(line))?;
+        }
+    }
+    Ok(())
 }
 
-impl Parser<'_> {
-    fn add(&mut self, number: usize, line: &[u8]) -> Result<(), Error> {
-        let line = match number {
-            1 => line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line),
-            _ => line,
-        };
-        if line.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        match self.example(number, line) {
-            Ok(example) => self.examples.push(example),
-            Err(Error::BadLine { .. }) if self.skip_bad_lines => self.skipped += 1,
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn example(&mut self, line: usize, bytes: &[u8]) -> Result<Example, Error> {
-        let path = self.path;
-        let bad = |problem| Error::BadLine { path: path.to_owned(), line, problem };
-        let object = parse_object(bytes).map_err(bad)?;
-        let format = self.format_of(line, &object)?;
-        format.example(&object).map_err(bad)
-    }
-
-    fn format_of(&mut self, line: usize, object: &Map<String, Value>) -> Result<DataFormat, Error> {
-        if self.format.is_none() {
-            self.format = DataFormat::detect(object);
-        }
-        self.format.ok_or_else(|| Error::UnknownFormat {
-            path: self.path.to_owned(),
-            line,
-            found: object.keys().cloned().collect(),
-        })
-    }
-
-    fn finish(self) -> Result<JsonlDataset, Error> {
-        match self.format {
-            Some(format) if !self.examples.is_empty() => {
-                Ok(JsonlDataset { examples: self.examples, format, skipped: self.skipped })
-            }
-            _ => Err(Error::NoExamples { path: self.path.to_owned(), skipped: self.skipped }),
-        }
-    }
-}
-
-fn parse_object(line: &[u8]) -> Result<Map<String, Value>, LineProblem> {
+fn parse_object(line: &[u8]) -> Result<Map<String, Value>, Problem> {
     let text = str::from_utf8(line)
-        .map_err(|error| LineProblem::NotUtf8 { column: error.valid_up_to() + 1 })?;
-    match serde_json::from_str(text).map_err(not_json)? {
-        Value::Object(object) => Ok(object),
-        other => Err(LineProblem::NotAnObject { found: kind(&other) }),
-    }
+        .map_err(|error| Problem::NotUtf8 { column: error.valid_up_to() + 1 })?;
+    object(serde_json::from_str(text).map_err(not_json)?)
 }
 
 /// The parser's reason without its own line number, which is always 1 here and would contradict
 /// the file's.
-fn not_json(error: serde_json::Error) -> LineProblem {
+fn not_json(error: serde_json::Error) -> Problem {
     let message = error.to_string();
     let reason = message.split(" at line ").next().unwrap_or(&message);
-    LineProblem::NotJson { column: error.column(), reason: reason.to_owned() }
+    Problem::NotJson { column: error.column(), reason: reason.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
 
     use tempfile::NamedTempFile;
 
     use super::*;
+    use crate::data::{DataError, DataFormat, Dataset, Example, read_jsonl};
 
     fn file(content: &[u8]) -> NamedTempFile {
         let mut file = NamedTempFile::new().unwrap();
@@ -129,13 +60,12 @@ mod tests {
         file
     }
 
-    fn read(content: &[u8], skip_bad_lines: bool) -> Result<JsonlDataset, Error> {
+    fn read(content: &[u8], skip_bad_lines: bool) -> Result<Dataset, Error> {
         read_jsonl(file(content).path(), None, skip_bad_lines)
     }
 
-    fn completions(dataset: &JsonlDataset) -> Vec<&str> {
-        let examples = dataset.examples.iter();
-        examples.map(|example| &*example.completion).collect()
+    fn completions(dataset: &Dataset) -> Vec<&str> {
+        dataset.examples.iter().map(Example::answer).collect()
     }
 
     #[test]
@@ -185,7 +115,7 @@ mod tests {
             let error = read_jsonl(file.path(), None, false).unwrap_err();
             let expected = format!("{}:2: {expected}", file.path().display());
             assert_eq!(error.to_string(), expected);
-            assert!(error.hint().unwrap().contains("--skip-bad-lines"));
+            assert!(error.hint().unwrap().contains("`skip_bad_lines`"));
         }
     }
 
@@ -215,12 +145,15 @@ mod tests {
         for (content, skipped) in [(&b""[..], 0), (b"\n\r\n", 0), (b"{}x\n[]\n", 2)] {
             let error = read(content, true).unwrap_err();
             assert!(
-                matches!(error, Error::NoExamples { skipped: found, .. } if found == skipped),
+                matches!(
+                    error,
+                    Error::Data(DataError::NoExamples { skipped: found, .. }) if found == skipped
+                ),
                 "{error}"
             );
         }
         let hint = read(b"[]", true).unwrap_err().hint().unwrap();
-        assert!(hint.contains("without `--skip-bad-lines`"), "{hint}");
+        assert!(hint.contains("without `skip_bad_lines`"), "{hint}");
     }
 
     #[test]

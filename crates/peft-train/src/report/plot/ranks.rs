@@ -1,12 +1,14 @@
 //! The picture people look for in AdaLoRA's paper: which weights kept how many ranks.
 
+use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
-use serde::Deserialize;
 
-use super::MetricsLog;
+use super::chart::{Series, line_chart};
+use super::{Area, draw};
 use crate::Error;
+use crate::report::History;
 
 /// Pixels of a cell of the heat map.
 const CELL: (u32, u32) = (44, 30);
@@ -14,23 +16,6 @@ const CELL: (u32, u32) = (44, 30);
 const NAMES: u32 = 120;
 const TITLE: u32 = 60;
 const CHART: u32 = 260;
-
-#[derive(Deserialize)]
-struct Line {
-    step: usize,
-    #[serde(default)]
-    events: Vec<Event>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Event {
-    Allocation {
-        ranks: Vec<(String, usize)>,
-    },
-    #[serde(other)]
-    Other,
-}
 
 /// Ranks over a run, read back from its `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,21 +35,15 @@ impl RankHistory {
     /// # Errors
     /// [`Error::Io`], or [`Error::BadMetricsLine`].
     pub fn read(dir: &Path) -> Result<Option<Self>, Error> {
-        let path = dir.join(MetricsLog::FILE_NAME);
-        let text = std::fs::read_to_string(&path).map_err(Error::read(&path))?;
-        let (mut totals, mut last) = (Vec::new(), Vec::new());
-        for (index, line) in text.lines().enumerate() {
-            let line: Line = serde_json::from_str(line).map_err(|source| {
-                Error::BadMetricsLine { path: path.clone(), line: index + 1, source }
-            })?;
-            for event in line.events {
-                if let Event::Allocation { ranks } = event {
-                    totals.push((line.step, ranks.iter().map(|(_, rank)| rank).sum()));
-                    last = ranks;
-                }
-            }
-        }
-        Ok((!last.is_empty()).then_some(Self { totals, last }))
+        Ok(Self::of(&History::read(dir)?))
+    }
+
+    /// The cuts of a run; `None` if there were none.
+    pub fn of(history: &History) -> Option<Self> {
+        let sum = |ranks: &[(String, usize)]| ranks.iter().map(|(_, rank)| rank).sum();
+        let (_, last) = history.allocations.last()?;
+        let totals = history.allocations.iter().map(|(step, ranks)| (*step, sum(ranks)));
+        Some(Self { totals: totals.collect(), last: last.clone() })
     }
 
     /// Draws the final ranks by layer and module, and their sum over time, into `ranks.svg` in the
@@ -73,40 +52,22 @@ impl RankHistory {
     /// # Errors
     /// [`Error::Plot`].
     pub fn draw(&self, dir: &Path) -> Result<PathBuf, Error> {
-        let path = dir.join(Self::FILE_NAME);
         let cells = Cells::of(&self.last);
-        self.draw_to(&path, &cells)
-            .map_err(|e| Error::Plot { path: path.clone(), reason: e.to_string() })?;
-        Ok(path)
-    }
-
-    fn draw_to(&self, path: &Path, cells: &Cells) -> Result<(), Box<dyn std::error::Error>> {
         let width = NAMES + CELL.0 * cells.layers.len().max(8) as u32 + 20;
         let map = TITLE + CELL.1 * cells.modules.len() as u32;
-        let root = SVGBackend::new(path, (width, map + CHART)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let (heat_map, chart) = root.split_vertically(map);
-        cells.draw(&heat_map)?;
-        self.draw_totals(&chart)?;
-        Ok(root.present()?)
-    }
-
-    fn draw_totals(&self, area: &Area) -> Result<(), Box<dyn std::error::Error>> {
-        let most = self.totals.iter().map(|(_, total)| *total).max().unwrap_or(1);
-        let last = self.totals.last().map_or(1, |(step, _)| *step);
-        let mut chart = ChartBuilder::on(area)
-            .margin(14)
-            .caption("ranks kept, all weights", ("sans-serif", 16))
-            .x_label_area_size(30)
-            .y_label_area_size(50)
-            .build_cartesian_2d(0..last + 1, 0..most + most / 10 + 1)?;
-        chart.configure_mesh().x_desc("step").light_line_style(TRANSPARENT).draw()?;
-        chart.draw_series(LineSeries::new(self.totals.iter().copied(), &BLUE))?;
-        Ok(())
+        let totals = Series {
+            name: "ranks",
+            color: BLUE,
+            points: self.totals.iter().map(|(step, sum)| (*step as f64, *sum as f64)).collect(),
+        };
+        draw(dir.join(Self::FILE_NAME), (width, map + CHART), |root| {
+            let (heat_map, chart) = root.split_vertically(map);
+            cells.draw(&heat_map)?;
+            let title = "ranks kept, all weights";
+            line_chart(&chart, title, &[totals], &|ranks| format!("{ranks:.0}"))
+        })
     }
 }
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// Ranks by layer and kind of module.
 struct Cells {
@@ -128,7 +89,7 @@ impl Cells {
         cells
     }
 
-    fn draw(&self, area: &Area) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw(&self, area: &Area) -> Result<(), Box<dyn StdError>> {
         let font = |size: u32| ("sans-serif", size).into_font();
         let most = self.ranks.iter().map(|(.., rank)| *rank).max().unwrap_or(0).max(1);
         area.draw(&Text::new("final ranks by layer and module", (10, 8), font(16)))?;
@@ -177,6 +138,7 @@ fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::MetricsLog;
 
     #[test]
     fn cuts_are_read_back_and_drawn() {

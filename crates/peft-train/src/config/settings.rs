@@ -1,0 +1,183 @@
+//! Every setting of a run.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use peft_core::schedule::{LrScheduler, UpdateType};
+use peft_core::{Sensitivity, TargetModules};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{MethodName, Precision, Problem, Problems, defaults};
+use crate::Error;
+use crate::data::DatasetConfig;
+
+/// Every setting of a run, by the names that axolotl and Hugging Face PEFT have for them. What is
+/// optional and absent has the default that its description says.
+///
+/// Settings that only some methods have are refused beside another method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "burn-peft run")]
+pub struct TrainingConfig {
+    /// Folder of the base model: a LLaMA or Gemma checkpoint as Hugging Face publishes them, with
+    /// its tokenizer.
+    pub base_model: PathBuf,
+    /// How to train.
+    pub method: MethodName,
+    /// Type of the frozen weights and of the computation. Default: that of the checkpoint.
+    pub dtype: Option<Precision>,
+    /// Device: `auto` (a GPU if one is compiled in and there), `flex`, `ndarray`, `wgpu`, `cuda` or
+    /// `cuda:N`.
+    #[serde(default = "defaults::auto")]
+    pub device: String,
+
+    /// Linear modules taken: `all-linear` (all but the output head), a regular expression for the
+    /// whole path, or a list of names or ends of paths. Default: `all-linear`; with `full`, every
+    /// parameter of the model.
+    pub target_modules: Option<TargetModules>,
+    /// Modules left out of `target_modules`, written like these.
+    pub exclude_modules: Option<TargetModules>,
+    /// Layers taken, by number. Default: all.
+    pub layers_to_transform: Option<Vec<usize>>,
+    /// Modules or parameters trained densely beside the method's, such as `embed_tokens`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules_to_save: Vec<String>,
+
+    /// Share of a weight's rows and of its columns in its subnet, in (0, 1]. Default: 0.125.
+    pub rank_factor: Option<f64>,
+    /// Steps for which a layer's importance is gathered before its subnet moves. The best period
+    /// grows with the data. Default: 100.
+    #[schemars(range(min = 1))]
+    pub period: Option<usize>,
+    /// Share of the output head's vocabulary rows that has a subnet, in [0, 1]. Default: 0, a
+    /// frozen head.
+    pub output_dim_factor: Option<f64>,
+    /// Which layers share a slot. Default: `asynchronous`.
+    pub update_type: Option<UpdateType>,
+    /// How importance is measured. Default: `param_mix`.
+    pub sensitivity: Option<Sensitivity>,
+
+    /// Rank of the adapters. Default: 8.
+    #[schemars(range(min = 1))]
+    pub lora_r: Option<usize>,
+    /// Strength of the adapters, which are scaled by `lora_alpha` over their rank. Default: 8.
+    pub lora_alpha: Option<f64>,
+    /// Probability of dropping an entry of an adapter's input, in [0, 1). Default: 0.
+    pub lora_dropout: Option<f64>,
+    /// Scale by `lora_alpha` over the square root of the rank (rsLoRA). Default: false.
+    pub use_rslora: Option<bool>,
+    /// Learning rate of B as a multiple of that of A (LoRA+). Default: 1.
+    pub loraplus_lr_ratio: Option<f64>,
+
+    /// Rank of every weight at the start. Default: 12.
+    #[schemars(range(min = 1))]
+    pub init_r: Option<usize>,
+    /// Mean rank of the weights at the end. Default: 8.
+    #[schemars(range(min = 1))]
+    pub target_r: Option<usize>,
+    /// Steps before ranks are first cut. Default: 0.
+    pub tinit: Option<usize>,
+    /// Steps trained with the final ranks. Default: 0.
+    pub tfinal: Option<usize>,
+    /// Steps between cuts. Default: 1.
+    #[serde(rename = "deltaT")]
+    #[schemars(range(min = 1))]
+    pub delta_t: Option<usize>,
+    /// Weight of the regulariser that keeps P and Q orthogonal. Default: 0.5.
+    pub orth_reg_weight: Option<f64>,
+
+    /// What to train on.
+    pub datasets: Vec<DatasetConfig>,
+    /// What to measure on, kept out of training. Give this or `val_set_size`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_datasets: Vec<DatasetConfig>,
+    /// Part of the training data that is held back to measure on: a share below 1, or a number of
+    /// examples.
+    #[serde(default)]
+    pub val_set_size: f64,
+    /// Longest sample, in tokens; what lies beyond is cut and counted. Default: what the model was
+    /// trained for, at most 2048.
+    pub sequence_len: Option<NonZeroUsize>,
+    /// Fills every row with several samples, which do not attend to each other.
+    #[serde(default)]
+    pub sample_packing: bool,
+    /// Takes the loss over prompts too.
+    #[serde(default)]
+    pub train_on_inputs: bool,
+    /// Puts samples of like length into a batch, to save padding.
+    #[serde(default)]
+    pub group_by_length: bool,
+    /// Jinja file of the template by which conversations become text. Default: the checkpoint's.
+    pub chat_template: Option<PathBuf>,
+    /// Folder in which tokenized datasets are kept for the next run. Default: they are not kept.
+    pub dataset_prepared_path: Option<PathBuf>,
+    /// Leaves out malformed lines of the data, counted, instead of stopping.
+    #[serde(default)]
+    pub skip_bad_lines: bool,
+
+    /// Samples per forward pass.
+    #[serde(default = "defaults::one")]
+    pub micro_batch_size: NonZeroUsize,
+    /// Forward passes per optimizer step.
+    #[serde(default = "defaults::one")]
+    pub gradient_accumulation_steps: NonZeroUsize,
+    /// Passes over the data.
+    #[serde(default = "defaults::one")]
+    pub num_epochs: NonZeroUsize,
+    /// Stop after that many optimizer steps, if the epochs have not ended before.
+    pub max_steps: Option<NonZeroUsize>,
+
+    /// Peak learning rate. Default: the method's (LoSiA 2e-5, LoRA 2e-4, AdaLoRA 1e-3, full 2e-5).
+    pub learning_rate: Option<f64>,
+    /// Shape of the learning rate. LoSiA has all of them; other methods have `cosine` alone: global
+    /// warm-up and one cosine. Default: `cosine`.
+    pub lr_scheduler: Option<LrScheduler>,
+    /// Share of the run spent warming up, in [0, 1].
+    #[serde(default = "defaults::tenth")]
+    pub warmup_ratio: f64,
+    /// Where the cosine ends, as a share of the peak, in [0, 1].
+    #[serde(default = "defaults::tenth")]
+    pub min_lr_ratio: f64,
+    /// Decoupled weight decay of what trains.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// Clips the global norm of the gradients of all that trains. 0: no clipping.
+    #[serde(default = "defaults::unit")]
+    pub max_grad_norm: f64,
+    /// Seed of the order of samples and of all that is drawn.
+    #[serde(default)]
+    pub seed: u64,
+
+    /// Folder for all that the run writes.
+    pub output_dir: PathBuf,
+    /// Steps between lines in `metrics.jsonl`.
+    #[serde(default = "defaults::ten")]
+    pub logging_steps: NonZeroUsize,
+    /// Steps between checkpoints. Default: one only when the run is interrupted.
+    pub save_steps: Option<NonZeroUsize>,
+    /// Checkpoints kept: the newest, and beside them the best. Default: all.
+    pub save_total_limit: Option<NonZeroUsize>,
+    /// Longest answer generated to measure exact match on the held-back samples before and after
+    /// training, in tokens. 0: only the loss is measured.
+    #[serde(default)]
+    pub eval_max_new_tokens: usize,
+    /// Checkpoint folder to go on from.
+    pub resume_from_checkpoint: Option<PathBuf>,
+    /// Lets the run replace the checkpoints that an earlier one left in `output_dir`.
+    #[serde(default)]
+    pub overwrite_output_dir: bool,
+}
+
+impl TrainingConfig {
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a path that is no text.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|e| {
+            let message = format!("the configuration cannot be written as TOML: {e}");
+            Problems(vec![Problem { place: None, message, hint: None }]).into()
+        })
+    }
+}

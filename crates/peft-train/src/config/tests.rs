@@ -1,0 +1,171 @@
+//! What is said of configurations that are wrong.
+
+use super::{MethodName, TrainingConfig, TypedConfig};
+use crate::Error;
+use crate::data::DatasetConfig;
+
+const GOOD: &str = "base_model = \"m\"\nmethod = \"losia-pro\"\n\
+                    datasets = [{ path = \"d.jsonl\" }]\noutput_dir = \"o\"\n";
+
+fn parse(more: &str, settings: &[&str]) -> Result<TypedConfig, Error> {
+    let settings: Vec<String> = settings.iter().map(|setting| setting.to_string()).collect();
+    TypedConfig::parse(&format!("{GOOD}{more}"), "run.toml", &settings)
+}
+
+fn refused(more: &str, settings: &[&str]) -> String {
+    let error = parse(more, settings).unwrap_err();
+    match error.hint() {
+        Some(hint) => format!("{error}\nhint: {hint}"),
+        None => error.to_string(),
+    }
+}
+
+#[test]
+fn settings_of_the_command_line_go_before_those_of_the_file() {
+    let typed = parse("period = 100\nseed = 3\n", &["period=50", "lr_scheduler=cosine"]).unwrap();
+    assert_eq!((typed.config.period, typed.config.seed), (Some(50), 3));
+    let place = |key| typed.problem(key, "x".into(), None).to_string();
+    assert_eq!(place("period"), "command line: x");
+    assert_eq!(place("seed"), "run.toml:6: x");
+    assert_eq!(place("max_steps"), "run.toml: x");
+}
+
+#[test]
+fn defaults_are_those_of_the_descriptions() {
+    let config = parse("", &[]).unwrap().config;
+    assert_eq!((config.device.as_str(), config.max_grad_norm, config.seed), ("auto", 1.0, 0));
+    assert_eq!((config.micro_batch_size.get(), config.logging_steps.get()), (1, 10));
+    assert_eq!((config.warmup_ratio, config.min_lr_ratio), (0.1, 0.1));
+    let datasets = vec![DatasetConfig::new("d.jsonl")];
+    assert_eq!(config, TrainingConfig::new("m", MethodName::LosiaPro, datasets, "o"));
+}
+
+/// A line that is wrong, and what is said of it.
+#[test]
+fn every_wrong_line_is_refused_with_its_place() {
+    for (line, message) in [
+        ("peroid = 50", "run.toml:5: unknown key `peroid`\nhint: did you mean `period`?"),
+        (
+            "zzz = 1",
+            "run.toml:5: unknown key `zzz`\nhint: `burn-peft schema` lists all settings",
+        ),
+        (
+            "lora_r = 8",
+            "run.toml:5: `lora_r` is a setting of lora, dora and pissa, but `method` is \
+             \"losia-pro\"\nhint: leave it out, or choose another method",
+        ),
+        (
+            "eval_steps = 10",
+            "run.toml:5: unknown key `eval_steps`\nhint: there is no such setting: the \
+             validation loss is measured at the end of every epoch",
+        ),
+        ("period = \"long\"", "run.toml:5: `period` is \"long\", expected a whole number, 1 or more"),
+        ("period = 1.5", "run.toml:5: `period` is 1.5, expected a whole number, 1 or more"),
+        ("period = -1", "run.toml:5: `period` is -1, expected a whole number, 1 or more"),
+        ("period = 0", "run.toml:5: `period` is 0, expected at least 1"),
+        ("rank_factor = 2", "run.toml:5: `rank_factor` is 2, expected a share in (0, 1]"),
+        (
+            "output_dim_factor = -0.5",
+            "run.toml:5: `output_dim_factor` is -0.5, expected a share in [0, 1]",
+        ),
+        ("learning_rate = -1", "run.toml:5: `learning_rate` is -1, expected a finite rate, 0 or more"),
+        ("learning_rate = inf", "run.toml:5: `learning_rate` is inf, expected a finite rate, 0 or more"),
+        ("warmup_ratio = 1.1", "run.toml:5: `warmup_ratio` is 1.1, expected a share in [0, 1]"),
+        ("max_grad_norm = nan", "run.toml:5: `max_grad_norm` is NaN, expected a finite norm, 0 or more"),
+        (
+            "micro_batch_size = 0",
+            "run.toml:5: `micro_batch_size` is 0, expected a whole number, 1 or more",
+        ),
+        ("dtype = \"int8\"", "run.toml:5: `dtype` is \"int8\", expected one of \"f32\", \"bf16\", \"f16\""),
+        (
+            "update_type = \"sometimes\"",
+            "run.toml:5: `update_type` is \"sometimes\", expected one of \"asynchronous\", \
+             \"synchronous\", \"fixed\"",
+        ),
+        ("sample_packing = 1", "run.toml:5: `sample_packing` is 1, expected true or false"),
+        (
+            "target_modules = 3",
+            "run.toml:5: `target_modules` is 3, expected a string or a list, each item a string",
+        ),
+        (
+            "val_set_size = 1.5",
+            "run.toml:5: `val_set_size` is 1.5, expected a share below 1 or a number",
+        ),
+        ("[lora]\nr = 8", "run.toml:5: unknown key `lora`\nhint: did you mean `lora_r`?"),
+    ] {
+        assert_eq!(refused(line, &[]), message, "{line}");
+    }
+}
+
+#[test]
+fn wrong_settings_say_that_they_came_from_the_command_line() {
+    for (setting, message) in [
+        ("peroid=50", "command line: unknown key `peroid`\nhint: did you mean `period`?"),
+        ("period=50x", "command line: `period` is \"50x\", expected a whole number, 1 or more"),
+        ("base_model=7", "command line: `base_model` is 7, expected a string"),
+        ("rank_factor=0", "command line: `rank_factor` is 0, expected a share in (0, 1]"),
+    ] {
+        assert_eq!(refused("", &[setting]), message);
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "method = \"lora\"\nperiod = 50\nseed = \"x\"\n";
+    let error = TypedConfig::parse(text, "run.toml", &["x".into()]).unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    6 problems
+      command line: `x` is no setting: it has no `=`
+        hint: settings are written `key=value`, lists as `key='["a", "b"]'`
+      run.toml: `base_model` is missing
+        hint: Folder of the base model: a LLaMA or Gemma checkpoint as Hugging Face publishes them, with its tokenizer.
+      run.toml: `datasets` is missing
+        hint: What to train on.
+      run.toml: `output_dir` is missing
+        hint: Folder for all that the run writes.
+      run.toml:2: `period` is a setting of losia-pro and losia, but `method` is "lora"
+        hint: leave it out, or choose another method
+      run.toml:3: `seed` is "x", expected a whole number, 0 or more
+    "#);
+}
+
+#[test]
+fn a_wrong_method_does_not_hide_other_problems() {
+    let settings = ["method=lorra".to_string(), "period=x".into()];
+    let error = TypedConfig::parse(GOOD, "run.toml", &settings).unwrap_err().to_string();
+    assert!(error.contains("`method` is \"lorra\", expected one of \"losia-pro\""), "{error}");
+    assert!(error.contains("`period` is \"x\", expected a whole number"), "{error}");
+    assert!(!error.contains("is a setting of"), "{error}");
+}
+
+#[test]
+fn datasets_are_checked_entry_by_entry() {
+    let datasets = |text: &str| {
+        let settings = [format!("datasets={text}")];
+        refused("", &settings.each_ref().map(String::as_str))
+    };
+    let unknown = datasets(r#"[{ path = "a", wieght = 2 }]"#);
+    assert!(unknown.starts_with("command line: `datasets`: unknown field `wieght`"), "{unknown}");
+    assert_eq!(
+        datasets("a.jsonl"),
+        "command line: `datasets` is \"a.jsonl\", expected a list, each item a table"
+    );
+    assert!(datasets("[]").starts_with("command line: `datasets` is empty"));
+    let weight = datasets(r#"[{ path = "a", weight = 0 }]"#);
+    assert!(weight.contains("dataset `a`: `weight` is 0, expected above 0"), "{weight}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = TypedConfig::read("/nowhere/run.toml", &[]).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read `/nowhere/run.toml`"), "{error}");
+}
+
+#[test]
+fn a_written_configuration_reads_back_equal() {
+    let more = "period = 20\nval_set_size = 0.1\nlr_scheduler = \"cosine_restarts\"\n\
+                [[test_datasets]]\npath = \"t.jsonl\"\nweight = 0.5\n";
+    let config = parse(&more.replace("val_set_size = 0.1\n", ""), &[]).unwrap().config;
+    let written = config.to_toml().unwrap();
+    assert_eq!(TypedConfig::parse(&written, "run.toml", &[]).unwrap().config, config);
+}

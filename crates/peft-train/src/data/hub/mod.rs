@@ -1,0 +1,202 @@
+//! Datasets in the Hugging Face cache of this machine.
+
+#[cfg(feature = "hub")]
+mod fetch;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::{DataError, DatasetConfig, files};
+use crate::Error;
+
+/// Where datasets of the Hugging Face hub are kept on this machine. What is there is used as it is;
+/// with the feature `hub`, what is not is fetched, unless the cache is offline.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    cache: PathBuf,
+    offline: bool,
+    #[cfg(feature = "hub")]
+    remote: fetch::Remote,
+}
+
+impl Hub {
+    /// The cache the environment names, as for Hugging Face's own programs: `HF_HUB_CACHE`, or
+    /// `hub` in `HF_HOME`, by default `~/.cache/huggingface`. `HF_HUB_OFFLINE=1` keeps it offline.
+    /// Where something is fetched, `HF_TOKEN` and `HF_ENDPOINT` count, too.
+    pub fn from_env() -> Self {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let path = |name| set(name).map(PathBuf::from);
+        let cache = path("HF_HUB_CACHE").unwrap_or_else(|| {
+            let home = || std::env::home_dir().unwrap_or_default().join(".cache");
+            let cache_home = || path("XDG_CACHE_HOME").unwrap_or_else(home);
+            path("HF_HOME").unwrap_or_else(|| cache_home().join("huggingface")).join("hub")
+        });
+        let offline = set("HF_HUB_OFFLINE").is_some_and(|value| {
+            let value = value.to_string_lossy().to_lowercase();
+            ["1", "on", "yes", "true"].contains(&&*value)
+        });
+        Self {
+            cache,
+            offline,
+            #[cfg(feature = "hub")]
+            remote: fetch::Remote::from_variables(variable),
+        }
+    }
+
+    /// The cache in the folder `cache`, which holds `datasets--org--name` folders; nothing is
+    /// fetched.
+    pub fn offline(cache: impl Into<PathBuf>) -> Self {
+        Self {
+            cache: cache.into(),
+            offline: true,
+            #[cfg(feature = "hub")]
+            remote: fetch::Remote::default(),
+        }
+    }
+
+    /// The data files of the dataset that `config` names.
+    ///
+    /// # Errors
+    /// [`DataError::NotCached`] or [`DataError::Fetch`] where it is not to be had,
+    /// [`DataError::NoDataFiles`] where it has no file of the split.
+    pub(super) fn dataset(&self, config: &DatasetConfig) -> Result<Vec<PathBuf>, Error> {
+        let cached = self.cached(config);
+        #[cfg(feature = "hub")]
+        if cached.is_err() && !self.offline {
+            self.remote.fetch(&self.cache, config)?;
+            return self.cached(config);
+        }
+        cached
+    }
+
+    fn cached(&self, config: &DatasetConfig) -> Result<Vec<PathBuf>, Error> {
+        let not_cached = |reason: String| DataError::NotCached {
+            repo: config.path.clone(),
+            revision: config.revision.clone(),
+            cache: self.cache.clone(),
+            reason,
+            instead: self.instead(),
+        };
+        let folder = self.cache.join(format!("datasets--{}", config.path.replace('/', "--")));
+        if !folder.is_dir() {
+            return Err(not_cached("it was never fetched".into()).into());
+        }
+        let reference = folder.join("refs").join(&config.revision);
+        let commit = std::fs::read_to_string(reference).unwrap_or_else(|_| config.revision.clone());
+        let snapshot = folder.join("snapshots").join(commit.trim());
+        if !snapshot.is_dir() {
+            return Err(not_cached("no snapshot of this revision is there".into()).into());
+        }
+        match files::in_folder(&snapshot, config) {
+            // The snapshot may lack what was never asked for.
+            Err(Error::Data(DataError::NoDataFiles { reason, .. })) => {
+                let reason = format!("no data file for split `{}`, {reason}", config.split);
+                Err(not_cached(reason).into())
+            }
+            files => files,
+        }
+    }
+
+    /// What to do about a dataset that is not in the cache.
+    fn instead(&self) -> &'static str {
+        match (cfg!(feature = "hub"), self.offline) {
+            (true, true) => "unset HF_HUB_OFFLINE to have it fetched, or give the path of a file",
+            (true, false) => "name one of its splits as `split`, or one of its folders as `name`",
+            (false, _) => {
+                "this build has no feature `hub`: fetch it by `hf download --repo-type dataset`, \
+                 or give the path of a file"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A cache as `huggingface_hub` lays it out: files are links to blobs.
+    fn cache(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path().join("datasets--org--name");
+        let snapshot = repo.join("snapshots/abc123");
+        for folder in [repo.join("refs"), repo.join("blobs"), snapshot.clone()] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(repo.join("refs/main"), "abc123").unwrap();
+        for (index, (file, content)) in files.iter().enumerate() {
+            let (blob, link) = (repo.join(format!("blobs/{index}")), snapshot.join(file));
+            std::fs::write(&blob, content).unwrap();
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            #[cfg(unix)]
+            std::os::unix::fs::symlink(&blob, link).unwrap();
+            #[cfg(not(unix))]
+            std::fs::copy(&blob, link).map(drop).unwrap();
+        }
+        dir
+    }
+
+    fn dataset() -> DatasetConfig {
+        DatasetConfig::new("org/name")
+    }
+
+    #[test]
+    fn the_environment_says_where_the_cache_is() {
+        let hub = |variables: &[(&str, &str)]| {
+            let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+            Hub::from_variables(|name| variables.get(name).map(OsString::from))
+        };
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(hub(&[]).cache, home.join(".cache/huggingface/hub"));
+        let all = [("HF_HUB_CACHE", "/a"), ("HF_HOME", "/b"), ("XDG_CACHE_HOME", "/c")];
+        assert_eq!(hub(&all).cache, Path::new("/a"));
+        assert_eq!(hub(&all[1..]).cache, Path::new("/b/hub"));
+        assert_eq!(hub(&all[2..]).cache, Path::new("/c/huggingface/hub"));
+        for (value, offline) in [("1", true), ("True", true), ("0", false), ("", false)] {
+            assert_eq!(hub(&[("HF_HUB_OFFLINE", value)]).offline, offline, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_cached_dataset_needs_no_network() {
+        let dir = cache(&[("README.md", ""), ("data/train.jsonl", "{\"text\":\"a\"}")]);
+        let hub = Hub::offline(dir.path());
+        let snapshot = dir.path().join("datasets--org--name/snapshots/abc123");
+        let by_commit = DatasetConfig { revision: "abc123".into(), ..dataset() };
+        for config in [dataset(), by_commit] {
+            let files = hub.dataset(&config).unwrap();
+            assert_eq!(files, [snapshot.join("data/train.jsonl")]);
+            assert_eq!(std::fs::read_to_string(&files[0]).unwrap(), "{\"text\":\"a\"}");
+        }
+    }
+
+    #[test]
+    fn what_the_cache_lacks_is_said() {
+        let shards = ["train-00000-of-00002.parquet", "train-00002-of-00002.parquet"];
+        let dir = cache(&shards.map(|shard| (shard, "")));
+        let hub = Hub::offline(dir.path());
+        let other = DatasetConfig::new("org/other");
+        let revision = DatasetConfig { revision: "v2".into(), ..dataset() };
+        let test = DatasetConfig { split: "test".into(), ..dataset() };
+        let cases = [
+            (other, "it was never fetched"),
+            (revision, "no snapshot of this revision is there"),
+            (test, "no data file for split `test`, found train-00000-of-00002.parquet"),
+            (dataset(), "no data file for split `train`, file 00001 of 00002 is missing"),
+        ];
+        for (config, expected) in cases {
+            let error = hub.dataset(&config).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(error.to_string().starts_with(&format!("dataset `{}` ", config.path)));
+            let hint = error.hint().unwrap();
+            let expected = if cfg!(feature = "hub") { "HF_HUB_OFFLINE" } else { "feature `hub`" };
+            assert!(hint.contains(expected), "{hint}");
+        }
+    }
+}

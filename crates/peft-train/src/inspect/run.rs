@@ -1,0 +1,77 @@
+//! The output folder of a run.
+
+use std::path::{Path, PathBuf};
+
+use super::{InspectOptions, Inspection, adapter, checkpoint, model};
+use crate::Error;
+use crate::config::TypedConfig;
+use crate::plan::output::{ADAPTER, CONFIG, FINAL};
+use crate::report::{History, MetricsLog, RunReport};
+use crate::run::list_checkpoints;
+
+pub(super) fn inspect(
+    path: &Path,
+    options: InspectOptions<'_>,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<Inspection, Error> {
+    let config = optional(path, CONFIG, |file| TypedConfig::read(file, &[]))?;
+    let report = optional(path, RunReport::FILE_NAME, |_| RunReport::read(path))?;
+    let history = optional(path, MetricsLog::FILE_NAME, |_| History::read(path))?;
+    let base = base(options.base, config.as_ref());
+
+    let mut facts = Vec::new();
+    facts.extend(config.as_ref().map(|typed| ("method", typed.config.method.to_string())));
+    facts.extend(report.as_ref().map(|report| ("run", describe(report))));
+    facts.extend(history.as_ref().map(|history| ("log", last_loss(history))));
+    facts.extend(base.as_deref().map(|base| ("base", base.display().to_string())));
+    for (_, dir) in list_checkpoints(path)? {
+        let manifest = checkpoint::checked(&dir)?;
+        if let Some(base) = &base {
+            checkpoint::check_base(&dir, &manifest, base)?;
+        }
+        facts.push(("checkpoint", format!("{}: whole", dir.display())));
+    }
+    let mut tensors = Vec::new();
+    let dir = path.join(ADAPTER);
+    if dir.exists() {
+        let of_base = base.as_deref().map(|base| model::catalogue(base, options.device));
+        let found = adapter::checked(&dir, of_base.transpose()?.as_ref())?;
+        facts.extend(found.facts);
+        tensors.extend(found.tensors);
+    }
+    let dir = path.join(FINAL);
+    if dir.exists() {
+        let found = model::inspect(&dir, InspectOptions { config: None, ..options }, watch)?;
+        facts.extend(found.facts);
+        tensors.extend(found.tensors);
+    }
+    Ok(Inspection { facts, tensors })
+}
+
+fn optional<T>(
+    path: &Path,
+    name: &str,
+    read: impl FnOnce(PathBuf) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let file = path.join(name);
+    file.exists().then(|| read(file)).transpose()
+}
+
+/// The base model that was named, or that of the run, if it is still there.
+fn base(named: Option<&Path>, config: Option<&TypedConfig>) -> Option<PathBuf> {
+    let of_run = || config.map(|typed| typed.config.base_model.clone()).filter(|dir| dir.exists());
+    named.map(Path::to_owned).or_else(of_run)
+}
+
+fn describe(report: &RunReport) -> String {
+    let status = format!("{:?}", report.status).to_lowercase();
+    let error = report.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+    format!("{status} after {} steps on {}{error}", report.steps, report.device)
+}
+
+fn last_loss(history: &History) -> String {
+    match history.steps.last() {
+        Some(last) => format!("{} lines, last step {}, loss {:.4}", history.steps.len(), last.step, last.loss),
+        None => "no lines".into(),
+    }
+}

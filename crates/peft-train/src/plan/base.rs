@@ -1,0 +1,101 @@
+//! The base model, as far as it is known without its weights.
+
+use std::fmt;
+
+use burn::tensor::Device;
+use peft_core::{Catalogue, device_by_name};
+use peft_llama::{ChatTemplate, Checkpoint, LoadDType, Tokenizer};
+
+use super::problem;
+use crate::config::{Problem, TrainingConfig, TypedConfig};
+
+/// Longest sample where neither the configuration nor the model says less.
+const SEQUENCE_LEN: usize = 2048;
+
+/// A base model whose headers were read and are in order.
+pub(super) struct Base {
+    pub checkpoint: Checkpoint,
+    pub tokenizer: Tokenizer,
+    pub device: Device,
+    pub dtype: LoadDType,
+    pub catalogue: Catalogue,
+}
+
+/// Opens the base that `typed` names, and fills `sequence_len` into `config`.
+pub(super) fn open(
+    typed: &TypedConfig,
+    config: &mut TrainingConfig,
+) -> Result<Base, Vec<Problem>> {
+    let device = device_by_name(&config.device).map_err(|e| vec![problem(typed, "device", e)]);
+    let checkpoint = Checkpoint::open(&config.base_model);
+    let checkpoint = checkpoint.map_err(|e| vec![problem(typed, "base_model", e)]);
+    let (device, checkpoint) = match (device, checkpoint) {
+        (Ok(device), Ok(checkpoint)) => (device, checkpoint),
+        (device, checkpoint) => {
+            return Err([device.err(), checkpoint.err()].into_iter().flatten().flatten().collect());
+        }
+    };
+    let of_base = |error| vec![problem(typed, "base_model", error)];
+    checkpoint.check(&device).map_err(of_base)?;
+    let tokenizer = tokenizer(typed, &checkpoint)?;
+    let dtype = checkpoint.dtype_on(&device, config.dtype.map(Into::into)).map_err(of_base)?;
+    config.sequence_len = Some(sequence_len(typed, &checkpoint)?);
+    let catalogue = checkpoint.config().catalogue(&device.clone().autodiff());
+    Ok(Base { checkpoint, tokenizer, device, dtype, catalogue })
+}
+
+fn tokenizer(typed: &TypedConfig, checkpoint: &Checkpoint) -> Result<Tokenizer, Vec<Problem>> {
+    let tokenizer = Tokenizer::from_dir(checkpoint.dir(), checkpoint.config());
+    let tokenizer = tokenizer.map_err(|e| vec![problem(typed, "base_model", e)])?;
+    let template = match &typed.config.chat_template {
+        Some(path) => ChatTemplate::from_file(path).map(Some),
+        None => match ChatTemplate::from_dir(checkpoint.dir(), None) {
+            Err(peft_llama::Error::NoChatTemplate { .. }) => Ok(None), // data may need none
+            found => found.map(Some),
+        },
+    };
+    let template = template.map_err(|e| vec![problem(typed, "chat_template", e)])?;
+    Ok(template.into_iter().fold(tokenizer, Tokenizer::with_chat_template))
+}
+
+fn sequence_len(
+    typed: &TypedConfig,
+    checkpoint: &Checkpoint,
+) -> Result<std::num::NonZeroUsize, Vec<Problem>> {
+    let most = checkpoint.config().max_position_embeddings;
+    let default = || std::num::NonZeroUsize::new(most.min(SEQUENCE_LEN));
+    let asked = typed.config.sequence_len.or_else(default).unwrap_or(std::num::NonZeroUsize::MIN);
+    match asked.get() <= most {
+        true => Ok(asked),
+        false => {
+            let message = format!("`sequence_len` is {asked}, expected at most {most}");
+            let hint = "the base model was trained for no longer sequences \
+                        (`max_position_embeddings` in its config.json)";
+            Err(vec![typed.problem("sequence_len", message, Some(hint.into()))])
+        }
+    }
+}
+
+impl Base {
+    /// The weight that logits are computed with.
+    pub fn output_head(&self) -> &'static str {
+        match self.checkpoint.config().tie_word_embeddings {
+            true => "model.embed_tokens.weight",
+            false => "lm_head.weight",
+        }
+    }
+
+    pub fn notes(&self) -> Vec<String> {
+        let LoadDType { dtype, requested } = self.dtype;
+        match dtype == requested {
+            true => Vec::new(),
+            false => vec![format!("the device does not compute in {requested:?}: {dtype:?} is used")],
+        }
+    }
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base").field("dir", &self.checkpoint.dir()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! Loss and exact match on held-back samples.
+
+use std::num::NonZeroUsize;
+
+use burn::module::Module;
+use peft_llama::{CausalLm, Tokenizer, cross_entropy_sum};
+
+use crate::Error;
+use crate::data::{Batch, IGNORE_INDEX, Sample};
+use crate::report::Scores;
+
+/// Samples whose answers are generated at a time.
+const BATCH: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+
+/// Scores `model` on `samples`: the mean loss per target token, and, where answers of up to
+/// `max_new_tokens` are asked for, the share of samples whose last answer is what the model generates
+/// in its place, white space around both ignored. `progress` is told the samples done.
+pub(super) fn measure(
+    model: &CausalLm,
+    tokenizer: &Tokenizer,
+    samples: &[Sample],
+    batch_size: NonZeroUsize,
+    max_new_tokens: usize,
+    mut progress: impl FnMut(usize),
+) -> Result<Scores, Error> {
+    let model = model.valid();
+    let (mut loss, mut targets, mut right) = (0.0, 0, 0);
+    let batch_size = if max_new_tokens > 0 { batch_size.max(BATCH) } else { batch_size };
+    let mut done = 0;
+    for samples in samples.chunks(batch_size.get()) {
+        let (sum, count) = loss_sum(&model, samples)?;
+        (loss, targets) = (loss + sum, targets + count);
+        if max_new_tokens > 0 {
+            right += exact_matches(&model, tokenizer, samples, max_new_tokens)?;
+        }
+        done += samples.len();
+        progress(done);
+    }
+    Ok(Scores {
+        accuracy: (max_new_tokens > 0).then(|| right as f64 / samples.len().max(1) as f64),
+        loss: loss / targets.max(1) as f64,
+        items: samples.len(),
+    })
+}
+
+fn loss_sum(model: &CausalLm, samples: &[Sample]) -> Result<(f64, usize), Error> {
+    let device = model.model.embed_tokens.weight.device();
+    let batch = Batch::collate(&samples.iter().collect::<Vec<_>>(), &device);
+    let logits = model.forward(batch.input_ids, Some(batch.attention_mask));
+    let (sum, _) = cross_entropy_sum(logits, batch.labels);
+    Ok((f64::from(Error::scalar(sum)?), batch.target_tokens))
+}
+
+fn exact_matches(
+    model: &CausalLm,
+    tokenizer: &Tokenizer,
+    samples: &[Sample],
+    max_new_tokens: usize,
+) -> Result<usize, Error> {
+    let stop = tokenizer.stop_token_ids();
+    let (prompts, answers): (Vec<_>, Vec<_>) = samples.iter().map(last_answer).unzip();
+    let generated = model.generate(&prompts, max_new_tokens, stop)?;
+    let mut right = 0;
+    for (got, mut want) in generated.iter().zip(answers) {
+        want.pop_if(|token| stop.contains(token));
+        right += usize::from(tokenizer.decode(got)?.trim() == tokenizer.decode(&want)?.trim());
+    }
+    Ok(right)
+}
+
+/// The last stretch of tokens that are learnt, and all that comes before it.
+fn last_answer(sample: &Sample) -> (Vec<u32>, Vec<u32>) {
+    let learnt = |label: &i64| *label != IGNORE_INDEX;
+    let end = sample.labels.iter().rposition(learnt).map_or(0, |last| last + 1);
+    let begin = sample.labels[..end].iter().rposition(|label| !learnt(label)).map_or(0, |i| i + 1);
+    (sample.input_ids[..begin].to_vec(), sample.input_ids[begin..end].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::{tiny_model, tiny_samples};
+
+    #[test]
+    fn the_last_answer_is_told_from_what_comes_before_it() {
+        let sample = Sample::new(vec![1, 2, 3, 4, 5, 6], vec![-100, 2, -100, -100, 5, 6]);
+        assert_eq!(last_answer(&sample), (vec![1, 2, 3, 4], vec![5, 6]));
+        let sample = Sample::new(vec![1, 2, 3], vec![-100, 2, -100]);
+        assert_eq!(last_answer(&sample), (vec![1], vec![2]));
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_the_batch_and_answers_are_optional() {
+        let (model, tokenizer) = tiny_model();
+        let samples = tiny_samples(&tokenizer, 6);
+        let one = NonZeroUsize::MIN;
+        let mut told = Vec::new();
+        let scores = |batch, tokens, told: &mut Vec<usize>| {
+            measure(&model, &tokenizer, &samples, batch, tokens, |n| told.push(n)).unwrap()
+        };
+        let alone = scores(one, 0, &mut told);
+        assert_eq!((alone.accuracy, alone.items, told.as_slice()), (None, 6, &[1, 2, 3, 4, 5, 6][..]));
+        let together = scores(one.saturating_add(3), 24, &mut told);
+        assert!((alone.loss - together.loss).abs() < 1e-4, "{alone:?} {together:?}");
+        assert!(together.accuracy.unwrap() >= 0.5, "it knows these tasks: {together:?}");
+    }
+}

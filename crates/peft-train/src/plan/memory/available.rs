@@ -1,0 +1,55 @@
+//! How much memory there is.
+
+use burn::tensor::Device;
+
+/// Memory of a device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Available {
+    /// What is free, or can be freed by the system.
+    pub free: usize,
+    /// All there is.
+    pub total: usize,
+}
+
+impl Available {
+    /// The memory of `device`: that of the machine for a CPU backend, where the system tells it
+    /// (Linux does). Burn does not say how much a GPU has.
+    pub fn on(device: &Device) -> Option<Self> {
+        match peft_core::is_cpu(device) {
+            true => parse(&std::fs::read_to_string("/proc/meminfo").ok()?),
+            false => None,
+        }
+    }
+}
+
+fn parse(meminfo: &str) -> Option<Available> {
+    let bytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        let kibibytes: usize = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        kibibytes.checked_mul(1024)
+    };
+    Some(Available { free: bytes("MemAvailable:")?, total: bytes("MemTotal:")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn total_and_free_memory_are_read_in_bytes() {
+        let meminfo = "MemTotal:       16 kB\nMemFree:        1 kB\nMemAvailable:   8 kB\n";
+        assert_eq!(parse(meminfo), Some(Available { free: 8 * 1024, total: 16 * 1024 }));
+        assert_eq!(parse("MemTotal: 16 kB\n"), None);
+        assert_eq!(parse("MemTotal: 16 kB\nMemAvailable: much\n"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_cpu_device_has_the_machines_memory() {
+        let device = peft_core::device_by_name("flex").unwrap();
+        for device in [device.clone().autodiff(), device] {
+            let available = Available::on(&device).unwrap();
+            assert!(0 < available.free && available.free < available.total, "{available:?}");
+        }
+    }
+}

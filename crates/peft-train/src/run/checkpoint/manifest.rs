@@ -1,0 +1,142 @@
+//! `manifest.json`: what a checkpoint belongs to, and how its files must read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::durable::sync_file;
+use crate::Error;
+use crate::run::identity::{RunIdentity, hex};
+
+const MANIFEST: &str = "manifest.json";
+const CHECKSUM: &str = "manifest.sha256";
+/// Layout of the folder that this release writes and reads.
+const FORMAT: u32 = 1;
+
+/// What a checkpoint is: how far its run was, what it belongs to, and how its files must read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointManifest {
+    /// Layout of the folder; 1.
+    pub format: u32,
+    /// Optimizer steps taken.
+    pub steps: usize,
+    /// Steps skipped, because their loss or gradients were not finite.
+    pub skipped_steps: usize,
+    /// The run it belongs to.
+    pub run: RunIdentity,
+    /// The other files of the folder.
+    pub files: BTreeMap<String, FileDigest>,
+}
+
+/// How a file must read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// Its length, in bytes.
+    pub size: u64,
+    /// SHA-256 of its content, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl FileDigest {
+    pub(super) fn of(path: &Path) -> Result<Self, Error> {
+        let mut file = File::open(path).map_err(Error::read(path))?;
+        let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+        loop {
+            let read = file.read(&mut buffer).map_err(Error::read(path))?;
+            if read == 0 {
+                return Ok(Self { size, sha256: hex(&hash.finalize()) });
+            }
+            hash.update(&buffer[..read]);
+            size += read as u64;
+        }
+    }
+}
+
+impl CheckpointManifest {
+    pub(super) fn new(steps: usize, skipped_steps: usize, run: RunIdentity) -> Self {
+        Self { format: FORMAT, steps, skipped_steps, run, files: BTreeMap::new() }
+    }
+
+    /// Reads the manifest of the checkpoint in the folder `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the checkpoint was never finished, if the manifest is damaged, or
+    /// if another release wrote it.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        std::fs::metadata(dir).map_err(Error::read(dir))?;
+        let (path, checksum) = (dir.join(MANIFEST), dir.join(CHECKSUM));
+        let json = read_existing(&path)?;
+        if read_existing(&checksum)? != checksum_of(&json).as_bytes() {
+            return Err(Error::checkpoint(&path, "does not fit `manifest.sha256`: it is damaged"));
+        }
+        let damaged = |e: serde_json::Error| Error::checkpoint(&path, e);
+        let Format { format } = serde_json::from_slice(&json).map_err(damaged)?;
+        if format != FORMAT {
+            let reason = format!("has format {format}, and this release reads {FORMAT}");
+            return Err(Error::checkpoint(&path, reason));
+        }
+        serde_json::from_slice(&json).map_err(damaged)
+    }
+
+    /// Checks size and hash of every file.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with the first file that is missing or damaged.
+    pub fn verify(&self, dir: &Path) -> Result<(), Error> {
+        for (name, expected) in &self.files {
+            let path = dir.join(name);
+            let found = FileDigest::of(&path).map_err(missing(&path, "is missing"))?;
+            if found.size != expected.size {
+                let (found, expected) = (found.size, expected.size);
+                let reason = format!("is damaged: it has {found} bytes, expected {expected}");
+                return Err(Error::checkpoint(&path, reason));
+            }
+            if found.sha256 != expected.sha256 {
+                let (found, expected) = (found.sha256, &expected.sha256);
+                let reason = format!("is damaged: its SHA-256 is {found}, expected {expected}");
+                return Err(Error::checkpoint(&path, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes the checkpoint in `dir`, whose other files are listed already.
+    pub(super) fn write(&self, dir: &Path) -> Result<(), Error> {
+        let (path, checksum) = (dir.join(MANIFEST), dir.join(CHECKSUM));
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|source| Error::Serialize { path: path.clone(), source })?;
+        std::fs::write(&path, &json).map_err(Error::write(&path))?;
+        sync_file(&path)?;
+        std::fs::write(&checksum, checksum_of(&json)).map_err(Error::write(&checksum))?;
+        sync_file(&checksum)
+    }
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+fn read_existing(path: &Path) -> Result<Vec<u8>, Error> {
+    let reason = "is missing: the checkpoint was never finished";
+    std::fs::read(path).map_err(Error::read(path)).map_err(missing(path, reason))
+}
+
+/// Makes a file that does not exist the checkpoint's fault instead of the system's.
+fn missing(path: &Path, reason: &'static str) -> impl FnOnce(Error) -> Error {
+    move |error| match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            Error::checkpoint(path, reason)
+        }
+        other => other,
+    }
+}
+
+/// The line that `sha256sum --check` takes.
+fn checksum_of(manifest: &[u8]) -> String {
+    format!("{}  {MANIFEST}\n", hex(&Sha256::digest(manifest)))
+}

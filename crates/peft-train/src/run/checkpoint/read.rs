@@ -1,0 +1,177 @@
+//! Reading a checkpoint, and finding the newest that is whole.
+
+use std::path::{Path, PathBuf};
+
+use burn::optim::ModuleOptimizer;
+use peft_core::Record;
+
+use super::folder::list;
+use super::manifest::CheckpointManifest;
+use super::{OPTIMIZER, STATE, STATE_META, tensors};
+use crate::Error;
+use crate::run::identity::RunIdentity;
+
+/// The newest checkpoint of an output folder that is whole.
+#[derive(Debug, Default)]
+pub struct LatestCheckpoint {
+    /// Its folder; `None` if the output folder holds no whole one, or does not exist.
+    pub path: Option<PathBuf>,
+    /// Newer ones that are damaged or were never finished, the newest first, and why.
+    pub passed_over: Vec<Error>,
+}
+
+/// Finds the newest checkpoint in `output_dir` whose files are all what its manifest says. Every
+/// file of the candidates is read once.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be read.
+pub fn latest_checkpoint(output_dir: &Path) -> Result<LatestCheckpoint, Error> {
+    let mut latest = LatestCheckpoint::default();
+    if !output_dir.exists() {
+        return Ok(latest);
+    }
+    for (_, path) in list(output_dir)?.into_iter().rev() {
+        match CheckpointManifest::read(&path).and_then(|manifest| manifest.verify(&path)) {
+            Ok(()) => {
+                latest.path = Some(path);
+                break;
+            }
+            Err(error) => latest.passed_over.push(error),
+        }
+    }
+    Ok(latest)
+}
+
+/// What a checkpoint gives back.
+pub(in crate::run) struct Restored {
+    pub record: Record,
+    pub optim: ModuleOptimizer,
+    pub skipped_steps: usize,
+}
+
+/// Reads the checkpoint in `dir`, which must be whole and belong to the run `expected`, and puts
+/// the optimizer's state into `optim`.
+pub(in crate::run) fn read(
+    dir: &Path,
+    expected: &RunIdentity,
+    optim: ModuleOptimizer,
+) -> Result<Restored, Error> {
+    let manifest = CheckpointManifest::read(dir)?;
+    if let Some(difference) = manifest.run.difference(expected)? {
+        return Err(Error::checkpoint(dir, difference));
+    }
+    manifest.verify(dir)?;
+    let path = dir.join(STATE_META);
+    let json = std::fs::read(&path).map_err(Error::read(&path))?;
+    let meta = serde_json::from_slice(&json).map_err(|e| Error::checkpoint(&path, e))?;
+    let record = Record { tensors: tensors::read(&dir.join(STATE))?, meta };
+    let path = dir.join(OPTIMIZER);
+    let optim = optim.load(&path).map_err(|e| Error::checkpoint(&path, e))?;
+    Ok(Restored { record, optim, skipped_steps: manifest.skipped_steps })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::checkpoint::write;
+    use burn::optim::AdamWConfig;
+    use serde_json::json;
+
+    fn identity(seed: u64) -> RunIdentity {
+        RunIdentity {
+            method: "lora".into(),
+            config: json!({ "run": { "seed": seed, "rate": 0.30000000000000004 } }),
+            samples: 2,
+            data: "d1".into(),
+            dtype: "F32".into(),
+            base: None,
+        }
+    }
+
+    fn optim() -> ModuleOptimizer {
+        AdamWConfig::new().init()
+    }
+
+    fn write_at(dir: &Path, steps: usize) -> PathBuf {
+        let mut record = Record::default();
+        record.tensors.insert("a".into(), burn::tensor::TensorData::from([steps as f32]));
+        record.meta.insert("steps".into(), steps.into());
+        write(dir, &identity(1), (steps, 3), &record, &optim()).unwrap()
+    }
+
+    fn try_read(path: &Path, seed: u64) -> Result<Restored, Error> {
+        read(path, &identity(seed), optim())
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write_at(dir.path(), 7);
+        assert_eq!(path, write_at(dir.path(), 7), "an older one is replaced");
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing temporary is left");
+        let Restored { record, skipped_steps, .. } = try_read(&path, 1).unwrap();
+        assert_eq!(record.tensors["a"].iter::<f32>().collect::<Vec<_>>(), [7.0]);
+        assert_eq!((record.meta["steps"].as_u64(), skipped_steps), (Some(7), 3));
+    }
+
+    #[test]
+    fn another_run_is_refused_with_both_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = try_read(&write_at(dir.path(), 7), 2).err().unwrap().to_string();
+        assert!(error.contains("`config.run.seed` = 1, but this run has 2"), "{error}");
+    }
+
+    /// Every single damage is noticed, whatever file it is in.
+    #[test]
+    fn the_newest_whole_checkpoint_is_found() {
+        let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+        let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+        let names = [STATE, STATE_META, OPTIMIZER, "manifest.json", "manifest.sha256"];
+        for name in names {
+            for damage in [&flip as &dyn Fn(&mut Vec<u8>), &cut] {
+                let dir = tempfile::tempdir().unwrap();
+                let [old, new] = [7, 12].map(|steps| write_at(dir.path(), steps));
+                assert_eq!(latest_checkpoint(dir.path()).unwrap().path.as_ref(), Some(&new));
+                let file = new.join(name);
+                let mut bytes = std::fs::read(&file).unwrap();
+                damage(&mut bytes);
+                std::fs::write(&file, bytes).unwrap();
+                check_passed_over(dir.path(), &old, &new, name);
+                std::fs::remove_file(&file).unwrap();
+                check_passed_over(dir.path(), &old, &new, name);
+            }
+        }
+    }
+
+    fn check_passed_over(dir: &Path, old: &Path, new: &Path, file: &str) {
+        let latest = latest_checkpoint(dir).unwrap();
+        assert_eq!(latest.path.as_deref(), Some(old), "{file}");
+        let [reason] = &latest.passed_over[..] else { panic!("{latest:?}") };
+        assert!(reason.to_string().contains("manifest") || reason.to_string().contains(file));
+        // Named, it is an error.
+        let error = try_read(new, 1).err().unwrap();
+        assert_eq!(error.to_string(), reason.to_string());
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn a_folder_without_a_whole_checkpoint_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(latest_checkpoint(&dir.path().join("nowhere")).unwrap().path.is_none());
+        std::fs::create_dir(dir.path().join("checkpoint-3")).unwrap();
+        let latest = latest_checkpoint(dir.path()).unwrap();
+        assert!(latest.path.is_none());
+        assert!(latest.passed_over[0].to_string().contains("never finished"));
+    }
+
+    #[test]
+    fn another_layout_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write_at(dir.path(), 7);
+        let mut manifest = CheckpointManifest::read(&path).unwrap();
+        manifest.format = 9;
+        manifest.write(&path).unwrap();
+        let error = try_read(&path, 1).err().unwrap().to_string();
+        assert!(error.contains("has format 9, and this release reads 1"), "{error}");
+    }
+}

@@ -1,0 +1,59 @@
+//! Writing a checkpoint so that all of it is there, or nothing.
+
+use std::path::{Path, PathBuf};
+
+use burn::optim::ModuleOptimizer;
+use peft_core::Record;
+
+use super::durable::{sync_file, sync_folder};
+use super::folder::{path_of, temporary_in};
+use super::manifest::{CheckpointManifest, FileDigest};
+use super::{OPTIMIZER, STATE, STATE_META, tensors};
+use crate::Error;
+use crate::run::identity::RunIdentity;
+
+/// Writes `checkpoint-STEPS` into `output_dir`, in place of an older one, and returns its path.
+///
+/// # Errors
+/// [`Error::Io`] and the like; the folder then holds what it held before.
+pub(in crate::run) fn write(
+    output_dir: &Path,
+    run: &RunIdentity,
+    (steps, skipped_steps): (usize, usize),
+    record: &Record,
+    optim: &ModuleOptimizer,
+) -> Result<PathBuf, Error> {
+    let target = path_of(output_dir, steps);
+    let staged = temporary_in(output_dir)?;
+    let dir = staged.path().join("new"); // temporary folders themselves are closed to others
+    std::fs::create_dir(&dir).map_err(Error::write(&dir))?;
+    write_state(&dir, record, optim)?;
+    let mut manifest = CheckpointManifest::new(steps, skipped_steps, run.clone());
+    for name in [STATE, STATE_META, OPTIMIZER] {
+        let path = dir.join(name);
+        sync_file(&path)?;
+        manifest.files.insert(name.into(), FileDigest::of(&path)?);
+    }
+    manifest.write(&dir)?;
+    sync_folder(&dir)?;
+    if target.exists() {
+        std::fs::rename(&target, staged.path().join("old")).map_err(Error::write(&target))?;
+    }
+    std::fs::rename(&dir, &target).map_err(Error::write(&target))?;
+    sync_folder(output_dir)?;
+    Ok(target)
+}
+
+fn write_state(dir: &Path, record: &Record, optim: &ModuleOptimizer) -> Result<(), Error> {
+    let path = dir.join(STATE_META);
+    let json = serde_json::to_vec(&record.meta)
+        .map_err(|source| Error::Serialize { path: path.clone(), source })?;
+    std::fs::write(&path, json).map_err(Error::write(&path))?;
+    let ordinary = std::fs::metadata(&path).map_err(Error::read(&path))?.permissions();
+    let path = dir.join(STATE);
+    tensors::write(&path, &record.tensors)?;
+    // safetensors leaves a file that only its owner can read.
+    std::fs::set_permissions(&path, ordinary).map_err(Error::write(&path))?;
+    let path = dir.join(OPTIMIZER);
+    optim.save(&path).map_err(|e| Error::write(&path)(std::io::Error::other(e)))
+}

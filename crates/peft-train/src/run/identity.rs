@@ -1,0 +1,208 @@
+//! What a run is made of, so that a checkpoint is resumed by the run it belongs to and by no other.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::fingerprint::fingerprint;
+use crate::Error;
+use crate::data::Sample;
+
+/// What a run is made of. A resume refuses a checkpoint of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// Name of the method.
+    pub method: String,
+    /// Settings that decide the weights: the method's, the run's, `modules_to_save`.
+    pub config: Value,
+    /// Number of training samples.
+    pub samples: usize,
+    /// SHA-256 of the training samples' ids, labels and borders, in their order before shuffling.
+    pub data: String,
+    /// Element type of the base's weights.
+    pub dtype: String,
+    /// The base model and its tokenizer, where the caller knows their folder.
+    pub base: Option<BaseIdentity>,
+}
+
+/// The files a base model comes from, as SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseIdentity {
+    /// Of `config.json`.
+    pub config: String,
+    /// Of every tensor's name, type, shape and up to 8 KiB of its bytes, evenly spread. Weights
+    /// trained or merged otherwise differ in most entries and so are told apart; a change of a
+    /// few entries may be missed. Into which files they are sharded does not matter.
+    pub weights: String,
+    /// Of `tokenizer.json`, if there is one.
+    pub tokenizer: Option<String>,
+}
+
+impl BaseIdentity {
+    /// Identifies the Hugging Face checkpoint in the folder `dir`. Reads a few megabytes, not the
+    /// weights.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Model`] for a damaged index or safetensors file.
+    pub fn of(dir: &Path) -> Result<Self, Error> {
+        let tokenizer = dir.join("tokenizer.json");
+        Ok(Self {
+            config: hash_file(&dir.join("config.json"))?,
+            weights: fingerprint(dir)?,
+            tokenizer: tokenizer.exists().then(|| hash_file(&tokenizer)).transpose()?,
+        })
+    }
+}
+
+impl RunIdentity {
+    /// The first thing in which this identity, read from a checkpoint, differs from that of the
+    /// run, with both values.
+    pub(super) fn difference(&self, run: &Self) -> Result<Option<String>, Error> {
+        let json = |identity: &Self| -> serde_json::Result<Value> {
+            // Through text, as the checkpoint came: decimal fractions read back may differ in the
+            // last bit from those that were written.
+            serde_json::from_slice(&serde_json::to_vec(identity)?)
+        };
+        let json = |identity| {
+            json(identity).map_err(|e| Error::checkpoint(Path::new("identity of the run"), e))
+        };
+        let difference = first_difference("", &json(self)?, &json(run)?);
+        Ok(difference.map(|(key, found, expected)| {
+            format!("was written with `{key}` = {found}, but this run has {expected}")
+        }))
+    }
+}
+
+fn first_difference(key: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            keys.into_iter().find_map(|name| {
+                let [a, b] = [a, b].map(|map| map.get(name).unwrap_or(&Value::Null));
+                let key = [key, name].into_iter().filter(|part| !part.is_empty());
+                first_difference(&key.collect::<Vec<_>>().join("."), a, b)
+            })
+        }
+        _ if a == b => None,
+        _ => Some((key.into(), a.clone(), b.clone())),
+    }
+}
+
+/// SHA-256 of the samples' ids, labels and borders, in their order.
+pub(super) fn hash_samples(samples: &[Sample]) -> String {
+    let mut hash = Sha256::new();
+    let length = |length: usize| (length as u64).to_le_bytes();
+    for Sample { input_ids, labels, document_starts } in samples {
+        let mut bytes = length(input_ids.len()).to_vec();
+        bytes.extend(input_ids.iter().flat_map(|id| id.to_le_bytes()));
+        bytes.extend(labels.iter().flat_map(|label| label.to_le_bytes()));
+        bytes.extend(length(document_starts.len()));
+        bytes.extend(document_starts.iter().flat_map(|start| length(*start)));
+        hash.update(&bytes);
+    }
+    hex(&hash.finalize())
+}
+
+fn hash_file(path: &Path) -> Result<String, Error> {
+    Ok(hex(&Sha256::digest(std::fs::read(path).map_err(Error::read(path))?)))
+}
+
+/// Two digits per byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sample(ids: &[u32], labels: &[i64]) -> Sample {
+        Sample::new(ids.to_vec(), labels.to_vec())
+    }
+
+    fn identity() -> RunIdentity {
+        let base = BaseIdentity { config: "c".into(), weights: "w".into(), tokenizer: None };
+        RunIdentity {
+            method: "lora".into(),
+            config: json!({ "method": { "r": 8, "rate": 0.1 + 0.2 }, "run": { "seed": 1 } }),
+            samples: 4,
+            data: "d".into(),
+            dtype: "F32".into(),
+            base: Some(base),
+        }
+    }
+
+    #[test]
+    fn a_difference_is_named_with_both_values() {
+        let run = identity();
+        let parsed: RunIdentity =
+            serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
+        assert_eq!(parsed.difference(&run).unwrap(), None);
+        type Change = fn(&mut RunIdentity);
+        let cases: [(Change, &str); 6] = [
+            (|i| i.method = "losia".into(), "`method` = \"lora\", but this run has \"losia\""),
+            (|i| i.config["method"]["r"] = 16.into(), "`config.method.r` = 8, but this run has 16"),
+            (|i| i.data = "e".into(), "`data` = \"d\", but this run has \"e\""),
+            (|i| i.base.as_mut().unwrap().weights = "v".into(), "`base.weights` = \"w\""),
+            (
+                |i| i.base.as_mut().unwrap().tokenizer = Some("t".into()),
+                "`base.tokenizer` = null, but this run has \"t\"",
+            ),
+            (|i| i.base = None, "but this run has null"),
+        ];
+        for (change, expected) in cases {
+            let mut other = run.clone();
+            change(&mut other);
+            let difference = parsed.difference(&other).unwrap().unwrap();
+            assert!(difference.contains(expected), "{difference}");
+        }
+    }
+
+    #[test]
+    fn samples_are_told_apart_by_ids_labels_borders_and_order() {
+        let a = sample(&[1, 2], &[-100, 2]);
+        let b = sample(&[3], &[3]);
+        let hash = |samples: &[&Sample]| {
+            hash_samples(&samples.iter().map(|sample| (*sample).clone()).collect::<Vec<_>>())
+        };
+        let variants = [
+            hash(&[&a, &b]),
+            hash(&[&b, &a]),
+            hash(&[&a]),
+            hash(&[&sample(&[1, 2], &[1, 2]), &b]),
+            hash(&[&sample(&[1, 2, 3], &[-100, 2, 3])]),
+            hash(&[&Sample { document_starts: vec![0, 1], ..a.clone() }, &b]),
+        ];
+        let unique: BTreeSet<_> = variants.iter().collect();
+        assert_eq!(unique.len(), variants.len());
+        assert_eq!(variants[0], hash(&[&a, &b]));
+    }
+
+    #[test]
+    fn a_base_is_told_apart_by_each_of_its_files() {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-llama");
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+            std::fs::copy(cases.join(name), dir.path().join(name)).unwrap();
+        }
+        let before = BaseIdentity::of(dir.path()).unwrap();
+        for name in ["config.json", "tokenizer.json"] {
+            let path = dir.path().join(name);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text + "\n").unwrap();
+        }
+        let after = BaseIdentity::of(dir.path()).unwrap();
+        assert_eq!(before.weights, after.weights);
+        assert_ne!(before.config, after.config);
+        assert_ne!(before.tokenizer, after.tokenizer);
+        std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+        assert_eq!(BaseIdentity::of(dir.path()).unwrap().tokenizer, None);
+        std::fs::remove_file(dir.path().join("config.json")).unwrap();
+        let error = BaseIdentity::of(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("config.json"), "{error}");
+    }
+}

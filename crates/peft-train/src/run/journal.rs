@@ -1,0 +1,118 @@
+//! What a run writes into `metrics.jsonl`.
+
+use burn::tensor::Tensor;
+use peft_core::{Event, StepReport};
+use serde::Serialize;
+
+use super::clock::{Clock, StepTime};
+use super::window::{Measured, Window};
+use crate::Error;
+use crate::report::{MetricsLog, peak_memory_bytes};
+
+/// The log, and what is gathered between its lines.
+pub(super) struct Journal {
+    log: MetricsLog,
+    pub clock: Clock,
+    /// Tokens since the last line.
+    tokens: usize,
+}
+
+/// The line of a step.
+#[derive(Serialize)]
+struct StepLine<'a> {
+    step: usize,
+    loss: f32,
+    learning_rate: f64,
+    grad_norm: Option<f32>,
+    /// The method's regulariser, which `loss` does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    penalty: Option<f32>,
+    tokens: usize,
+    target_tokens: usize,
+    /// Since the last line, as all that follows.
+    seconds: f64,
+    tokens_per_second: f64,
+    time: StepTime,
+    /// Of the whole run.
+    skipped_steps: usize,
+    peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    events: &'a [Event],
+}
+
+/// The line of a step that was not taken. What is not finite is `null`.
+#[derive(Serialize)]
+struct SkippedLine {
+    step: usize,
+    skipped: bool,
+    loss: f32,
+    grad_norm: f32,
+    skipped_steps: usize,
+}
+
+#[derive(Serialize)]
+struct EvaluationLine {
+    step: usize,
+    eval_loss: f64,
+}
+
+impl Journal {
+    pub fn new(log: MetricsLog) -> Self {
+        Self { log, clock: Clock::start(), tokens: 0 }
+    }
+
+    /// Waits until all lines are on the disk.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.log.sync()
+    }
+
+    /// Counts a step's tokens.
+    pub fn count(&mut self, window: &Window) {
+        self.tokens += window.tokens;
+    }
+
+    /// Writes the line of a step.
+    pub fn step(
+        &mut self,
+        window: &Window,
+        loss: f32,
+        report: &StepReport,
+        skipped_steps: usize,
+    ) -> Result<(), Error> {
+        let time = self.clock.take();
+        let seconds = time.total();
+        let tokens = std::mem::take(&mut self.tokens);
+        let scalar = |value: &Option<Tensor<1>>| value.clone().map(Error::scalar).transpose();
+        self.log.write(&StepLine {
+            step: report.step,
+            loss,
+            learning_rate: report.learning_rate,
+            grad_norm: scalar(&report.grad_norm)?,
+            penalty: scalar(&report.penalty)?,
+            tokens: window.tokens,
+            target_tokens: window.targets,
+            seconds,
+            tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
+            time,
+            skipped_steps,
+            peak_memory_bytes: peak_memory_bytes(),
+            events: &report.events,
+        })
+    }
+
+    /// Writes the line of a step that was not taken, the `skipped_steps`th of the run.
+    pub fn skipped(
+        &mut self,
+        step: usize,
+        measured: Measured,
+        skipped_steps: usize,
+    ) -> Result<(), Error> {
+        let Measured { loss, grad_norm } = measured;
+        self.log.write(&SkippedLine { step, skipped: true, loss, grad_norm, skipped_steps })
+    }
+
+    /// Writes the validation loss after `steps` steps.
+    pub fn evaluation(&mut self, steps: usize, eval_loss: f64) -> Result<(), Error> {
+        self.log.write(&EvaluationLine { step: steps.saturating_sub(1), eval_loss })
+    }
+}

@@ -1,0 +1,45 @@
+//! One run at a time in an output folder.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::Error;
+
+/// Holds an output folder until it is dropped or the process ends, however it ends.
+pub(super) struct OutputLock {
+    _file: Option<File>,
+}
+
+impl OutputLock {
+    /// Takes the folder. File systems that know no locks give none, and nothing is refused there.
+    ///
+    /// # Errors
+    /// [`Error::OutputDirLocked`] if a run that is alive holds it; [`Error::Io`].
+    pub fn take(output_dir: &Path) -> Result<Self, Error> {
+        let path = output_dir.join(".lock");
+        let file = File::create(&path).map_err(Error::write(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::OutputDirLocked { path: output_dir.into() })
+            }
+            Err(TryLockError::Error(_)) => Ok(Self { _file: None }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = OutputLock::take(dir.path()).unwrap();
+        let error = OutputLock::take(dir.path()).err().unwrap();
+        assert!(error.to_string().contains("another run"), "{error}");
+        assert!(error.hint().is_some());
+        drop(lock);
+        OutputLock::take(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,166 @@
+//! From a plan to a run that is ready: every refusal comes before the first step.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::tensor::Device;
+use burn::train::Interrupter;
+use peft_core::{Method, Tuner, TunerConfig};
+use peft_llama::CausalLm;
+
+use super::checkpoint::{self, Restored};
+use super::config::TrainConfig;
+use super::finish::PROBE_TOKENS;
+use super::journal::Journal;
+use super::launch::Run;
+use super::lock::OutputLock;
+use super::plan::RunPlan;
+use super::saver::{Best, Saver};
+use super::session::Session;
+use super::state::{Skips, State};
+use super::validation::Validation;
+use super::window::Window;
+use crate::Error;
+use crate::data::{BatchLoader, Sample};
+use crate::report::{History, MetricsLog};
+
+pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> {
+    check_schedules(&plan)?;
+    let lock = claim(plan.output_dir, plan.resume_from, plan.config.overwrite_output_dir)?;
+    let samples = plan.train_samples.len();
+    let identity = plan.identity(&model);
+    let device = model.model.embed_tokens.weight.base().device().autodiff();
+    let RunPlan { method, tuner_config, config, train_samples, valid_samples, .. } = plan;
+    let (output_dir, resume_from) = (plan.output_dir, plan.resume_from);
+
+    let tuner_config = TunerConfig { max_grad_norm: config.max_grad_norm, ..tuner_config };
+    let attached = attach(method, tuner_config, &config, model.train(), |optim| {
+        resume_from.map(|dir| checkpoint::read(dir, &identity, optim)).transpose()
+    })?;
+    let Attached { model, tuner, optim, skipped } = attached;
+    let at = (tuner.steps(), skipped);
+    let (log, best) = match resume_from {
+        Some(_) => resume_log(output_dir, at.0)?,
+        None => (MetricsLog::create(output_dir)?, None),
+    };
+    let saver = Saver {
+        output_dir: output_dir.into(),
+        run: identity,
+        limit: config.save_total_limit,
+        last: resume_from.map(|path| (at, path.to_owned())),
+        best,
+    };
+    let probe = probe(&train_samples);
+    let validation = Validation::of(valid_samples.len());
+    let (epoch, [train, valid]) =
+        loaders(&config, at.0 + at.1, train_samples, valid_samples, &device);
+    let session = Session::new(State {
+        tuner,
+        config,
+        samples,
+        journal: Journal::new(log),
+        saver,
+        validation,
+        interrupter: Interrupter::new(),
+        skips: Skips { total: skipped, in_a_row: 0 },
+        tokens: 0,
+        window: Window::default(),
+        optim: Some(optim.clone()),
+        probe,
+        error: None,
+        _lock: lock,
+    });
+    Ok(Run { model, session, optim, train, valid, device, epochs_done: epoch })
+}
+
+/// Schedules that end before or after the run would train something else than was asked for.
+fn check_schedules(plan: &RunPlan<'_>) -> Result<(), Error> {
+    let run = plan.config.total_steps(plan.train_samples.len());
+    match plan.method.total_steps() {
+        Some(method) if method != run => Err(Error::TotalSteps { method, run }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the output folder this run's own, and free of what another left.
+fn claim(output_dir: &Path, resume: Option<&Path>, overwrite: bool) -> Result<OutputLock, Error> {
+    std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
+    let lock = OutputLock::take(output_dir)?;
+    checkpoint::remove_leftovers(output_dir)?;
+    if resume.and_then(Path::parent).is_some_and(|from| is_same(from, output_dir)) {
+        return Ok(lock);
+    }
+    let earlier = checkpoint::list(output_dir)?;
+    if let Some((_, newest)) = earlier.last().filter(|_| !overwrite) {
+        return Err(Error::OutputDirInUse { path: output_dir.into(), checkpoint: newest.clone() });
+    }
+    earlier.iter().try_for_each(|(_, path)| checkpoint::remove(path))?;
+    Ok(lock)
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    let [a, b] = [a, b].map(std::fs::canonicalize);
+    a.is_ok_and(|a| b.is_ok_and(|b| a == b))
+}
+
+/// A method on its model, and where a checkpoint left both.
+struct Attached {
+    model: CausalLm,
+    tuner: Tuner,
+    optim: ModuleOptimizer,
+    skipped: usize,
+}
+
+/// Attaches the method, from the start or from what `restore` reads into the optimizer.
+fn attach(
+    method: Box<dyn Method>,
+    tuner_config: TunerConfig,
+    config: &TrainConfig,
+    model: CausalLm,
+    restore: impl FnOnce(ModuleOptimizer) -> Result<Option<Restored>, Error>,
+) -> Result<Attached, Error> {
+    let adamw = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay);
+    match restore(adamw.init())? {
+        Some(Restored { record, optim, skipped_steps: skipped }) => {
+            let (tuner, model) = Tuner::resume(method, tuner_config, model, &record)?;
+            Ok(Attached { model, tuner, optim, skipped })
+        }
+        None => {
+            let (tuner, model) = Tuner::attach(method, tuner_config, model)?;
+            Ok(Attached { model, tuner, optim: adamw.init(), skipped: 0 })
+        }
+    }
+}
+
+/// The epoch, from 0, in which a run goes on after `windows` steps, taken or skipped, and its data
+/// from there.
+fn loaders(
+    config: &TrainConfig,
+    windows: usize,
+    train: Vec<Sample>,
+    valid: Vec<Sample>,
+    device: &Device,
+) -> (u64, [BatchLoader; 2]) {
+    let (epoch, batches) = config.position(windows, train.len());
+    let loader = |samples| BatchLoader::new(samples, config.micro_batch_size, device.clone());
+    let train = loader(train)
+        .shuffled(config.seed)
+        .grouped_by_length(config.group_by_length)
+        .resume_at(epoch, batches);
+    (epoch, [train, loader(valid)])
+}
+
+/// The log as it was after `steps` steps, and the lowest validation loss it knows.
+fn resume_log(output_dir: &Path, steps: usize) -> Result<(MetricsLog, Option<Best>), Error> {
+    let log = MetricsLog::resume(output_dir, steps as u64)?;
+    let evaluations = History::read(output_dir)?.evaluations.into_iter();
+    let best = evaluations.min_by(|(_, a), (_, b)| a.total_cmp(b));
+    Ok((log, best.map(|(step, eval_loss)| Best { eval_loss, steps: step + 1 })))
+}
+
+/// The beginning of a sample.
+fn probe(samples: &[Sample]) -> Vec<u32> {
+    let ids = samples.first().map(|sample| sample.input_ids.iter().take(PROBE_TOKENS).copied());
+    ids.map(Iterator::collect).unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! Which checkpoints a run writes and keeps.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{DType, Element, TensorData, bf16, f16};
+use peft_core::{Record, Tuner};
+use peft_llama::CausalLm;
+
+use super::checkpoint;
+use super::identity::RunIdentity;
+use crate::Error;
+
+/// Writes the checkpoints of a run into its output folder.
+pub(super) struct Saver {
+    pub output_dir: PathBuf,
+    pub run: RunIdentity,
+    pub limit: Option<NonZeroUsize>,
+    /// The newest checkpoint, or the one the run was resumed from, with its steps taken and
+    /// skipped.
+    pub last: Option<((usize, usize), PathBuf)>,
+    pub best: Option<Best>,
+}
+
+/// The state with the lowest validation loss so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Best {
+    /// Mean loss per target token, in nats.
+    pub eval_loss: f64,
+    /// Steps taken then.
+    pub steps: usize,
+}
+
+impl Saver {
+    /// Writes a checkpoint, unless there is one of this state, and removes those not kept.
+    ///
+    /// # Errors
+    /// [`Error::Unsaved`] where it cannot be written, [`Error::Diverged`] where the state is not
+    /// worth it: older checkpoints are then as they were. [`Error::Io`] where those cannot be
+    /// removed.
+    pub fn save(
+        &mut self,
+        tuner: &Tuner,
+        model: &CausalLm,
+        optim: &ModuleOptimizer,
+        skipped: usize,
+    ) -> Result<PathBuf, Error> {
+        let at = (tuner.steps(), skipped);
+        if let Some(path) = self.written(|saved_at| saved_at == at) {
+            return Ok(path.to_owned());
+        }
+        let record = tuner.record(model)?;
+        if let Some(name) = not_finite(&record) {
+            return Err(self.diverged(at.0, format!("`{name}` is not finite")));
+        }
+        let written = checkpoint::write(&self.output_dir, &self.run, at, &record, optim);
+        let path = written.map_err(|source| Error::Unsaved {
+            steps: at.0,
+            source: Box::new(source),
+            last: self.last_path().map(Path::to_owned),
+        })?;
+        self.last = Some((at, path.clone()));
+        self.prune(at.0)?;
+        Ok(path)
+    }
+
+    /// Takes note of a validation loss after `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a checkpoint that is no longer kept cannot be removed.
+    pub fn evaluated(&mut self, steps: usize, eval_loss: f64) -> Result<(), Error> {
+        if self.best.is_some_and(|best| best.eval_loss <= eval_loss) || !eval_loss.is_finite() {
+            return Ok(());
+        }
+        self.best = Some(Best { eval_loss, steps });
+        match self.written(|(saved_at, _)| saved_at == steps) {
+            Some(_) => self.prune(steps),
+            None => Ok(()),
+        }
+    }
+
+    /// The last checkpoint, if it is in the output folder and of the state asked for.
+    fn written(&self, is_asked_for: impl FnOnce((usize, usize)) -> bool) -> Option<&Path> {
+        let (at, path) = self.last.as_ref()?;
+        let here = path.parent() == Some(&*self.output_dir) && is_asked_for(*at);
+        here.then_some(path)
+    }
+
+    /// The checkpoint of the best state, if it was written.
+    pub fn best_path(&self) -> Option<PathBuf> {
+        let steps = self.best?.steps;
+        let mut written = checkpoint::list(&self.output_dir).ok()?.into_iter();
+        written.find(|(at, _)| *at == steps).map(|(_, path)| path)
+    }
+
+    /// The checkpoint a resume would go on from.
+    pub fn last_path(&self) -> Option<&Path> {
+        self.last.as_ref().map(|(_, path)| &**path)
+    }
+
+    /// The error of a run whose numbers are no longer finite, at `step`.
+    pub fn diverged(&self, step: usize, reason: String) -> Error {
+        Error::Diverged { step, reason, last: self.last_path().map(Path::to_owned) }
+    }
+
+    fn prune(&self, steps: usize) -> Result<(), Error> {
+        let best = self.best.map(|best| best.steps);
+        checkpoint::prune(&self.output_dir, steps, self.limit, best)
+    }
+}
+
+/// The first tensor that holds an infinity or what is not a number.
+fn not_finite(record: &Record) -> Option<&str> {
+    record.tensors.iter().find(|(_, data)| !is_finite(data)).map(|(name, _)| &**name)
+}
+
+fn is_finite(data: &TensorData) -> bool {
+    match data.dtype() {
+        DType::F64 => all(data, f64::is_finite),
+        DType::F32 => all(data, f32::is_finite),
+        DType::F16 => all(data, f16::is_finite),
+        DType::BF16 => all(data, bf16::is_finite),
+        _ => true,
+    }
+}
+
+/// Over a slice: a checkpoint may hold billions of values.
+fn all<E: Element>(data: &TensorData, test: impl Fn(E) -> bool) -> bool {
+    data.as_slice::<E>().is_ok_and(|values| values.iter().all(|value| test(*value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let mut record = Record::default();
+        record.tensors.insert("a".into(), TensorData::from([1.0_f32, -1.0]));
+        record.tensors.insert("b".into(), TensorData::from([i64::MAX]));
+        assert_eq!(not_finite(&record), None);
+        record.tensors.insert("c".into(), TensorData::from([bf16::MAX]));
+        assert_eq!(not_finite(&record), None);
+        record.tensors.insert("d".into(), TensorData::from([0.0_f32, f32::NEG_INFINITY]));
+        assert_eq!(not_finite(&record), Some("d"));
+        record.tensors.insert("b".into(), TensorData::from([f16::NAN]));
+        assert_eq!(not_finite(&record), Some("b"));
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run remembers between steps, and what happens at a step.
+
+use std::path::PathBuf;
+
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::Tensor;
+use burn::train::Interrupter;
+use peft_core::gradients::global_norm;
+use peft_core::{StepReport, Tuner};
+use peft_llama::CausalLm;
+
+use super::config::TrainConfig;
+use super::journal::Journal;
+use super::lock::OutputLock;
+use super::saver::Saver;
+use super::validation::Validation;
+use super::window::{Measured, Window};
+use crate::Error;
+use crate::data::Batch;
+
+pub(super) struct State {
+    pub tuner: Tuner,
+    pub config: TrainConfig,
+    /// Training samples.
+    pub samples: usize,
+    pub journal: Journal,
+    pub saver: Saver,
+    pub validation: Validation,
+    pub interrupter: Interrupter,
+    pub skips: Skips,
+    /// Tokens of this process.
+    pub tokens: usize,
+    pub window: Window,
+    /// The Learner's optimizer as of the last step, to write a checkpoint with. During a step there
+    /// is none: a second handle would keep the optimizer from working in place.
+    pub optim: Option<ModuleOptimizer>,
+    /// Tokens by which a merged model is compared with the trained one.
+    pub probe: Vec<u32>,
+    pub error: Option<Error>,
+    pub _lock: OutputLock,
+}
+
+/// Steps that were not taken because their loss or gradients were not finite.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Skips {
+    /// Of the whole run.
+    pub total: usize,
+    /// Since the last step that was taken.
+    pub in_a_row: usize,
+}
+
+impl State {
+    /// Optimizer steps the data was consumed for, taken or skipped.
+    pub fn windows(&self) -> usize {
+        self.tuner.steps() + self.skips.total
+    }
+
+    /// Windows of the whole run.
+    pub fn total_windows(&self) -> usize {
+        self.config.total_steps(self.samples)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.windows() >= self.total_windows()
+    }
+
+    /// Takes or skips the step the window was gathered for. The model is gone where the method
+    /// failed in the middle of it: training can then only go on from a checkpoint.
+    pub fn advance(
+        &mut self,
+        model: CausalLm,
+        optim: &mut ModuleOptimizer,
+        grads: GradientsParams,
+    ) -> (Option<CausalLm>, Result<(), Error>) {
+        self.optim = None;
+        let window = std::mem::take(&mut self.window);
+        let measured = match window.measure(global_norm(&model, &grads)) {
+            Ok(measured) => measured,
+            Err(error) => return (Some(model), Err(error)),
+        };
+        self.journal.clock.lap(|time| &mut time.forward_backward);
+        self.journal.count(&window);
+        self.tokens += window.tokens;
+        if !measured.is_finite() {
+            self.optim = Some(optim.clone());
+            let result = self.skip(&model, measured);
+            return (Some(model), result);
+        }
+        let (model, report) = match self.tuner.step(model, optim, grads, window.scale()) {
+            Ok(stepped) => stepped,
+            Err(error) => return (None, Err(error.into())),
+        };
+        self.optim = Some(optim.clone());
+        let result = self.after_step(&model, &window, measured.loss, &report);
+        (Some(model), result)
+    }
+
+    /// Nothing changes but the place in the data: weights, moments, importance and schedules stay,
+    /// and the next window takes the step.
+    fn skip(&mut self, model: &CausalLm, measured: Measured) -> Result<(), Error> {
+        self.skips.total += 1;
+        self.skips.in_a_row += 1;
+        let step = self.tuner.steps();
+        self.journal.skipped(step, measured, self.skips.total)?;
+        if self.skips.in_a_row < self.config.max_nonfinite_steps.get() {
+            return Ok(());
+        }
+        self.save(model)?;
+        let reason =
+            format!("loss or gradients were not finite {} times in a row", self.skips.in_a_row);
+        Err(self.saver.diverged(step, reason))
+    }
+
+    fn after_step(
+        &mut self,
+        model: &CausalLm,
+        window: &Window,
+        loss: f32,
+        report: &StepReport,
+    ) -> Result<(), Error> {
+        self.skips.in_a_row = 0;
+        self.journal.clock.lap(|time| &mut time.optimizer);
+        let due = self.tuner.steps().is_multiple_of(self.config.logging_steps.get());
+        if due || self.is_done() || !report.events.is_empty() {
+            self.journal.step(window, loss, report, self.skips.total)?;
+        }
+        match self.is_save_due() {
+            true => self.save(model).map(|_| ()),
+            false => Ok(()),
+        }
+    }
+
+    /// Every `save_steps`, and before a validation, which then judges a checkpoint.
+    fn is_save_due(&self) -> bool {
+        let per_epoch = self.config.steps_per_epoch(self.samples).max(1);
+        let epoch_ends = self.windows().is_multiple_of(per_epoch);
+        self.config.save_steps.is_some_and(|every| {
+            self.tuner.steps().is_multiple_of(every.get())
+                || epoch_ends && self.validation.is_wanted()
+        })
+    }
+
+    /// Writes a checkpoint of the state between two steps.
+    pub fn save(&mut self, model: &CausalLm) -> Result<PathBuf, Error> {
+        let Some(optim) = &self.optim else {
+            let reason = "a step failed, and its state is lost".into();
+            return Err(Error::Training { reason });
+        };
+        self.journal.sync()?; // no line before a checkpoint may be lost after it
+        let path = self.saver.save(&self.tuner, model, optim, self.skips.total);
+        self.journal.clock.lap(|time| &mut time.checkpoint);
+        path
+    }
+
+    /// Counts a validation batch in, with the sum `[1]` of its losses.
+    pub fn evaluated(&mut self, batch: &Batch, loss_sum: Tensor<1>) -> Result<(), Error> {
+        let eval_loss = self.validation.push(batch, loss_sum)?;
+        self.journal.clock.lap(|time| &mut time.evaluation);
+        let Some(eval_loss) = eval_loss else { return Ok(()) };
+        let steps = self.tuner.steps();
+        self.journal.evaluation(steps, eval_loss)?;
+        self.saver.evaluated(steps, eval_loss)
+    }
+
+    /// Stops the Learner in the middle of an epoch once all steps were taken. An epoch's end it
+    /// reaches by itself, and validates there.
+    pub fn stop_if_done(&self) {
+        let per_epoch = self.config.steps_per_epoch(self.samples).max(1);
+        if self.is_done() && !self.windows().is_multiple_of(per_epoch) {
+            self.interrupter.stop(Some("all steps taken"));
+        }
+    }
+
+    /// Stops the Learner; the first error is that of the run.
+    pub fn fail(&mut self, error: Error) {
+        self.interrupter.stop(Some(&error.to_string()));
+        self.error.get_or_insert(error);
+    }
+}

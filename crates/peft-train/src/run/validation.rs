@@ -1,0 +1,62 @@
+//! The validation loss at the end of an epoch.
+
+use burn::tensor::Tensor;
+
+use super::window::read;
+use crate::Error;
+use crate::data::Batch;
+
+/// Sums up one validation after the other.
+pub(super) struct Validation {
+    /// Samples of a whole one.
+    samples: usize,
+    seen: usize,
+    targets: usize,
+    losses: Vec<Tensor<1>>,
+}
+
+impl Validation {
+    pub fn of(samples: usize) -> Self {
+        Self { samples, seen: 0, targets: 0, losses: Vec::new() }
+    }
+
+    /// Whether there is anything to validate on.
+    pub fn is_wanted(&self) -> bool {
+        self.samples > 0
+    }
+
+    /// Counts a batch in, with the sum `[1]` of its losses. Returns the mean loss per target token
+    /// after the last one. One that was interrupted has none.
+    pub fn push(&mut self, batch: &Batch, loss_sum: Tensor<1>) -> Result<Option<f64>, Error> {
+        self.seen += batch.input_ids.dims()[0];
+        self.targets += batch.target_tokens;
+        self.losses.push(loss_sum);
+        if self.seen < self.samples {
+            return Ok(None);
+        }
+        let done = std::mem::replace(self, Self::of(self.samples));
+        let sum: f64 = read(done.losses)?.into_iter().map(f64::from).sum();
+        Ok(Some(sum / done.targets.max(1) as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Sample;
+    use burn::tensor::Device;
+
+    #[test]
+    fn a_whole_validation_has_a_mean_over_its_targets() {
+        let device = Device::default();
+        let sample = Sample::new(vec![1, 2, 3], vec![1, 2, 3]);
+        let batch = Batch::collate(&[&sample, &sample], &device); // four targets
+        let mut validation = Validation::of(4);
+        let loss = |loss: f32| Tensor::from_data([loss], &device);
+        for _ in 0..2 {
+            assert_eq!(validation.push(&batch, loss(2.0)).unwrap(), None);
+            assert_eq!(validation.push(&batch, loss(4.0)).unwrap(), Some(0.75));
+        }
+        assert!(validation.is_wanted() && !Validation::of(0).is_wanted());
+    }
+}
