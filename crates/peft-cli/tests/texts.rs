@@ -1,0 +1,65 @@
+//! Every help text and error of the command, as a snapshot.
+
+mod common;
+
+use common::Fixture;
+
+#[test]
+fn help_texts() {
+    let fixture = Fixture::new();
+    for command in ["", "train", "resume", "generate", "merge", "inspect", "schema", "completions"] {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let help = fixture.done(&args).stdout;
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{command}: {help}");
+        let name = format!("help {command}");
+        insta::assert_snapshot!(name.trim().replace(' ', "_"), help);
+    }
+}
+
+/// Wrong input, told with exit code 2.
+#[test]
+fn errors() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("several.toml"), "method = \"lora\"\nperiod = 9\nlr = 1\n").unwrap();
+    std::fs::create_dir(fixture.path("empty")).unwrap();
+    let cases: [&[&str]; 15] = [
+        &["train", "absent.toml"],
+        &["train", "several.toml"],
+        &["train", "run.toml", "peroid=5"],
+        &["train", "run.toml", "period=five"],
+        &["train", "run.toml", "lora_r=8"],
+        &["train", "run.toml", "base_model=absent"],
+        &["train", "run.toml", "target_modules=['query']"],
+        &["train", "run.toml", "datasets=[{ path = 'absent.jsonl' }]"],
+        &["resume", "absent"],
+        &["generate", "--model", "model", "--temperature=-1", "x"],
+        &["generate", "--model", "absent", "x"],
+        &["merge", "--base", "model", "--adapter", "absent", "--out", "out"],
+        &["merge", "--base", "model", "--adapter", "absent", "--out", "model"],
+        &["inspect", "empty"],
+        &["inspect", "model", "--device", "toaster"],
+    ];
+    let mut texts = String::new();
+    for args in cases {
+        let ran = fixture.run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        texts += &format!("$ burn-peft {}\n{}\n", args.join(" "), ran.stderr);
+    }
+    insta::assert_snapshot!(texts);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema = Fixture::new().done(&["schema"]).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["properties"]["deltaT"]["minimum"], 1);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let fixture = Fixture::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = fixture.done(&["completions", shell]).stdout;
+        assert!(script.contains("inspect") && script.contains("dry-run"), "{shell}");
+    }
+}
