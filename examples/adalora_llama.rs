@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         config: config.clone(),
         train_samples: samples,
         valid_samples: tokenize(&held_back, &tokenizer, options)?.samples,
+        base: None,
         output_dir: out,
         resume_from: None,
     };
@@ -70,7 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let lines = LinesRenderer::new(std::io::stdout(), lines);
     let finished = run.launch(Some(Box::new(lines)))?;
-    let after = evaluate(&finished.model, &tokenizer, &held_back, measuring, |_| ())?;
+    let model = finished.model.ok_or("the run was stopped before its last cut")?;
+    let after = evaluate(&model, &tokenizer, &held_back, measuring, |_| ())?;
 
     let percent = |accuracy: Option<f64>| 100.0 * accuracy.unwrap_or(f64::NAN);
     println!("exact match {:.1} % -> {:.1} %", percent(before.accuracy), percent(after.accuracy));

@@ -1,20 +1,16 @@
 //! The LLaMA decoder. Its first norm trains whatever else does, so that every backward pass
 //! reaches the first layer's input.
 
-use std::error::Error;
-
-use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_peft::llama::{CausalLm, DecoderConfig, Layer, cross_entropy_sum};
+use burn_peft::llama::{CausalLm, DecoderConfig, cross_entropy_sum};
 
-use crate::harness;
-use crate::methods::{self, Workload};
+use crate::harness::{self, Failure, Plan};
 use crate::report::Measured;
+use crate::size::Size;
+use crate::workload::Workload;
 
-const BATCH: usize = 4;
-const SEQ: usize = 128;
-const CONFIG: &str = r#"{
+const SMALL: &str = r#"{
     "model_type": "llama",
     "vocab_size": 2048,
     "hidden_size": 512,
@@ -22,51 +18,61 @@ const CONFIG: &str = r#"{
     "num_hidden_layers": 4,
     "num_attention_heads": 8
 }"#;
-const FIRST_NORM: &str = "model.layers.0.input_layernorm";
+const LLAMA_7B: &str = r#"{
+    "model_type": "llama",
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 32
+}"#;
 
 type Ids = Tensor<2, Int>;
 
 impl Workload for CausalLm {
     type Batch = Ids;
 
+    const EMBEDDING: Option<&'static str> = Some("model.embed_tokens.weight");
+    const OUTPUT_HEAD: Option<&'static str> = Some("lm_head.weight");
+    const DENSE: &'static [&'static str] = &["model.layers.0.input_layernorm"];
+
     fn loss(&self, ids: &Ids) -> Tensor<1> {
         cross_entropy_sum(self.forward(ids.clone(), None), ids.clone()).0
     }
-}
 
-fn frozen(config: &DecoderConfig, device: &Device) -> CausalLm {
-    let mut decoder = config.init(device).no_grad();
-    let norm = &mut decoder.model.layers[0].input_layernorm.weight;
-    *norm = norm.clone().set_require_grad(true);
-    decoder
-}
+    fn reached(mut self) -> Self {
+        let norm = &mut self.model.layers[0].input_layernorm.weight;
+        *norm = norm.clone().set_require_grad(true);
+        self
+    }
 
-/// Every linear layer of a decoder layer.
-fn linears(layer: &Layer) -> [&Linear; 7] {
-    let (attention, mlp) = (&layer.self_attn, &layer.mlp);
-    [
-        &attention.q_proj,
-        &attention.k_proj,
-        &attention.v_proj,
-        &attention.o_proj,
-        &mlp.gate_proj,
-        &mlp.up_proj,
-        &mlp.down_proj,
-    ]
+    fn first_slot(&self) -> Vec<&Linear> {
+        let (attention, mlp) = (&self.model.layers[0].self_attn, &self.model.layers[0].mlp);
+        vec![
+            &attention.q_proj,
+            &attention.k_proj,
+            &attention.v_proj,
+            &attention.o_proj,
+            &mlp.gate_proj,
+            &mlp.up_proj,
+            &mlp.down_proj,
+        ]
+    }
 }
 
 /// Measures everything on the decoder.
-pub fn measure(device: &Device) -> Result<Measured, Box<dyn Error>> {
-    let config = DecoderConfig::parse(CONFIG, "the bench's configuration")?;
-    let slots = config.num_hidden_layers;
+pub fn measure(device: &Device, size: Size, pairs: usize) -> Result<Measured, Failure> {
+    let (config, [batch, seq]) = match size {
+        Size::Small => (SMALL, [4, 128]),
+        Size::Llama7b => (LLAMA_7B, [1, 2048]),
+    };
+    let config = DecoderConfig::parse(config, "the bench's configuration")?;
     let vocab = Distribution::Uniform(0.0, config.vocab_size as f64);
-    let ids = Ids::random([BATCH, SEQ], vocab, device);
-    let decoder = frozen(&config, device);
-    let make = || (config.init(device), ids.clone());
-    let mut contestants = methods::tuned(make, slots, &[FIRST_NORM.into()])?;
-    contestants.push(methods::importance(&linears(&decoder.model.layers[0])));
-    let series = harness::measure(methods::floor(decoder, ids), contestants)?;
+    let ids = Ids::random([batch, seq], vocab, device);
+    let slots = config.num_hidden_layers;
+    let plan = Plan { device: device.clone(), pairs, slots };
+    let series = harness::measure(|| size.cast(config.init(device)), ids, &plan)?;
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let title = format!("LLaMA, {slots} layers of {hidden} x {inner}, batch {BATCH} x {SEQ}");
+    let title = format!("LLaMA, {slots} layers of {hidden} x {inner}, batch {batch} x {seq}");
     Ok(Measured { title, slots, series })
 }

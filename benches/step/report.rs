@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use crate::harness::{Kind, Pair, Series};
 use crate::methods::RANK_FACTOR;
+use crate::size::Size;
 
 /// Steps in a slot of a real run: LoSiA's default. The measured slots are shorter, so that the
 /// cost of moving a subnet is measured often enough, and then spread over this many steps.
@@ -20,9 +21,9 @@ pub struct Measured {
 }
 
 /// Prints what all measurements share.
-pub fn heading(device: &Device) {
+pub fn heading(device: &Device, size: Size) {
     let threads = std::thread::available_parallelism().map_or(0, |threads| threads.get());
-    println!("{device:?}, f32, {threads} threads, p = {RANK_FACTOR}");
+    println!("{device:?}, {:?}, {threads} threads, p = {RANK_FACTOR}", size.dtype());
 }
 
 /// Prints a table and the verdicts.
@@ -35,18 +36,16 @@ pub fn print(measured: &Measured) {
     for series in &measured.series {
         print_row(&series.kind.to_string(), series.activations, &series.pairs(false));
     }
-    print_row("LoSiA-Pro, subnets move", 0, &measured.of(Kind::ProCycle).pairs(true));
+    print_row("LoSiA-Pro, subnets move", None, &measured.of(Kind::ProCycle).pairs(true));
     print_targets(measured);
 }
 
-fn print_row(name: &str, activations: usize, pairs: &[Pair]) {
+fn print_row(name: &str, activations: Option<usize>, pairs: &[Pair]) {
     let seconds = pairs.iter().map(|pair| pair.seconds);
     let ms = 1e3 * median(seconds.clone());
     let min_ms = 1e3 * min(seconds);
-    let activations = match activations {
-        0 => String::new(),
-        bytes => format!("{:.1}", bytes as f64 / f64::from(1 << 20)),
-    };
+    let mebibytes = |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    let activations = activations.map(mebibytes).unwrap_or_default();
     let (ratio, of_mins) = (ratio(pairs), ratio_of_mins(pairs));
     let count = pairs.len();
     println!(

@@ -3,13 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use burn_peft::train::config;
 use clap::{Parser, ValueEnum};
 
 /// The repository's own model.
 const OWN_MODEL: &str = "assets/tiny-llama";
 
-/// Fine-tunes a LLaMA or Gemma checkpoint with LoSiA-Pro or another method: measures it on held-back
-/// items, trains it, measures it again, and saves the merged model for transformers.
+/// Fine-tunes a LLaMA or Gemma checkpoint with LoSiA-Pro or another method: measures it on
+/// held-back items, trains it, measures it again, and saves the merged model for transformers.
 ///
 /// Without options it fine-tunes the small model of this repository on list tasks it has never
 /// seen, in a few minutes on two CPU cores.
@@ -82,9 +83,15 @@ pub struct Args {
     /// Steps between checkpoints.
     #[arg(long)]
     pub save_steps: Option<NonZeroUsize>,
-    /// Goes on from the last checkpoint in the output folder.
+    /// Checkpoints to keep: the newest, and beside them the one with the lowest validation loss.
+    #[arg(long)]
+    pub save_total_limit: Option<NonZeroUsize>,
+    /// Goes on from the last whole checkpoint in the output folder.
     #[arg(long)]
     pub resume: bool,
+    /// Removes the checkpoints of an earlier run in the output folder.
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite_output_dir: bool,
     /// Leaves out malformed lines of the data instead of stopping.
     #[arg(long)]
     pub skip_bad_lines: bool,
@@ -133,6 +140,20 @@ pub enum MethodName {
     Full,
     /// Every parameter, embeddings, norms and head included.
     FullAll,
+}
+
+impl From<MethodName> for config::MethodName {
+    fn from(method: MethodName) -> Self {
+        match method {
+            MethodName::LosiaPro | MethodName::FixedSubnets => Self::LosiaPro,
+            MethodName::Losia => Self::Losia,
+            MethodName::Lora => Self::Lora,
+            MethodName::Dora => Self::Dora,
+            MethodName::Pissa => Self::Pissa,
+            MethodName::Adalora => Self::Adalora,
+            MethodName::Full | MethodName::FullAll => Self::Full,
+        }
+    }
 }
 
 /// Type of the frozen weights.

@@ -9,18 +9,18 @@ mod args;
 mod setup;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::train::renderer::MetricsRenderer;
 use burn_peft::core::{ParamCounts, TunerConfig, device_by_name};
-use burn_peft::llama::{CausalLm, Checkpoint, Tokenizer, copy_tokenizer_files, save};
+use burn_peft::llama::{CausalLm, Tokenizer};
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
-use burn_peft::train::report::{RankHistory, RunReport, RunStatus, Scores, peak_memory_bytes};
-use burn_peft::train::run::{Finished, Run, RunPlan, TrainConfig, latest_checkpoint};
-use burn_peft::train::{Error, EvaluateOptions, evaluate};
+use burn_peft::train::report::{RunReport, RunStatus, Scores, peak_memory_bytes, write_report};
+use burn_peft::train::run::{BaseIdentity, Run, RunPlan, TrainConfig, latest_checkpoint};
+use burn_peft::train::{Error, EvaluateOptions, evaluate, write_adapter, write_model};
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -45,7 +45,6 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
     println!("device  {device:?}");
     let (checkpoint, model, tokenizer) = setup::load(args, &device)?;
     let (train, held_back) = setup::data(args)?;
-    let dtype = format!("{:?}", model.model.embed_tokens.weight.base().dtype());
 
     let known = setup::known(args)?;
     let measure_all = |when, model: &CausalLm| {
@@ -58,24 +57,33 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
     };
     let before = measure_all("before", &model)?;
     let (run, config, settings) = prepare(args, model, &tokenizer, &train, &held_back)?;
-    let counts = run.counts();
-    println!("method  {:?}: {}", args.method, describe(counts));
+    println!("method  {:?}: {}", args.method, describe(run.counts()));
     let adapted = run.adapted();
     if !adapted.is_empty() {
         println!("adapts  {}", by_module(&adapted));
     }
     let finished = run.launch(renderer(args, &config, train.len()))?;
     println!("trained {} steps in {:.1} s", finished.steps, finished.seconds);
-    let after = measure_all("after", &finished.model)?;
+    let Some(trained) = finished.model.as_ref().filter(|_| finished.status == RunStatus::Completed)
+    else {
+        let checkpoint = finished.checkpoint.as_deref().unwrap_or(&args.out);
+        println!("stopped: {} has all that was trained; go on with --resume", checkpoint.display());
+        return Ok(finished.status);
+    };
+    let after = measure_all("after", trained)?;
 
     let saved = args.out.join("model");
-    write_model(&saved, &finished.model, &checkpoint)?;
-    write_adapter(&args.out, &finished)?;
-    let mut report = report(&finished, settings, format!("{device:?}"), dtype, counts);
+    write_model(trained, &checkpoint, &saved, None)?;
+    if let Some(adapter) = &finished.adapter {
+        write_adapter(adapter, &args.out.join("adapter"))?;
+        println!("adapter {}", args.out.join("adapter").display());
+    }
+    let mut report = RunReport { config: settings, ..RunReport::read(&args.out)? };
     (report.before, report.after) = (Some(before.0), Some(after.0));
     report.known = before.1.zip(after.1).map(Into::into);
+    report.peak_memory_bytes = peak_memory_bytes();
     report.write(&args.out)?;
-    println!("saved   {} and {}", saved.display(), args.out.join(RunReport::FILE_NAME).display());
+    println!("saved   {} and {}", saved.display(), write_report(&args.out)?.display());
     Ok(finished.status)
 }
 
@@ -92,20 +100,19 @@ fn prepare(
         println!("note    {} truncated, {} dropped", tokenized.truncated, tokenized.dropped);
     }
     let valid = tokenize(held_back, tokenizer, options)?.samples;
-    let config = setup::train_config(args);
+    let typed = setup::config(args);
+    let config = typed.train_config();
     let total_steps = config.total_steps(tokenized.samples.len());
-    let (method, method_config) = setup::method(args, total_steps, model.output_head_name())?;
+    let settings = setup::method(args, &typed, total_steps, model.output_head_name());
+    let (method, method_config) = (settings.build()?, settings.to_json());
     let settings = json!({
         "method": method.name(), "settings": method_config, "run": config,
         "model": args.model, "data": args.data,
     });
     let resume = match args.resume {
-        true => latest_checkpoint(&args.out)?,
+        true => newest(args)?,
         false => None,
     };
-    if args.resume && resume.is_none() {
-        println!("note    no checkpoint in {}: starting anew", args.out.display());
-    }
     let plan = RunPlan {
         method,
         method_config,
@@ -113,10 +120,23 @@ fn prepare(
         config: config.clone(),
         train_samples: tokenized.samples,
         valid_samples: valid,
+        base: Some(BaseIdentity::of(&args.model)?),
         output_dir: &args.out,
         resume_from: resume.as_deref(),
     };
     Ok((Run::new(model, plan)?, config, settings))
+}
+
+/// The newest whole checkpoint of the output folder.
+fn newest(args: &Args) -> Result<Option<PathBuf>, Error> {
+    let latest = latest_checkpoint(&args.out)?;
+    for reason in &latest.passed_over {
+        println!("note    passed over: {reason}");
+    }
+    if latest.path.is_none() {
+        println!("note    no checkpoint in {}: starting anew", args.out.display());
+    }
+    Ok(latest.path)
 }
 
 fn describe(counts: ParamCounts) -> String {
@@ -172,63 +192,4 @@ fn renderer(args: &Args, config: &TrainConfig, samples: usize) -> Option<Box<dyn
         logging_steps: config.logging_steps,
     };
     Some(Box::new(LinesRenderer::new(std::io::stdout(), options)))
-}
-
-/// Writes the merged model, in the type it was trained in, beside `dir` and renames it: an earlier
-/// one, which may be the model that was loaded, is replaced only by a whole one.
-fn write_model(dir: &Path, model: &CausalLm, checkpoint: &Checkpoint) -> Result<(), Error> {
-    let unwritten = |source| Error::Io { action: "write", path: dir.into(), source };
-    let parent = dir.parent().unwrap_or(Path::new("."));
-    let staged = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
-    let staged = staged.map_err(unwritten)?;
-    let new = staged.path().join("model");
-    save(model, checkpoint.config(), &new, None)?;
-    copy_tokenizer_files(checkpoint.dir(), &new)?;
-    if dir.exists() {
-        std::fs::rename(dir, staged.path().join("old")).map_err(unwritten)?;
-    }
-    std::fs::rename(&new, dir).map_err(unwritten)
-}
-
-/// Writes what training changed, and AdaLoRA's ranks as a picture.
-fn write_adapter(out: &Path, finished: &Finished) -> Result<(), Error> {
-    if let Some(adapter) = &finished.adapter {
-        let dir = out.join("adapter");
-        std::fs::create_dir_all(&dir).map_err(|source| Error::Io {
-            action: "write",
-            path: dir.clone(),
-            source,
-        })?;
-        adapter.write(&dir)?;
-        println!("adapter {}", dir.display());
-    }
-    if let Some(ranks) = RankHistory::read(out)? {
-        println!("ranks   {}", ranks.draw(out)?.display());
-    }
-    Ok(())
-}
-
-fn report(
-    finished: &Finished,
-    config: Value,
-    device: String,
-    dtype: String,
-    counts: ParamCounts,
-) -> RunReport {
-    RunReport {
-        version: env!("CARGO_PKG_VERSION").into(),
-        config,
-        device,
-        dtype,
-        status: finished.status,
-        steps: finished.steps,
-        seconds: finished.seconds,
-        tokens_per_second: finished.tokens as f64 / finished.seconds.max(f64::MIN_POSITIVE),
-        peak_memory_bytes: peak_memory_bytes(),
-        trainable_parameters: counts.trainable,
-        total_parameters: counts.total,
-        before: None,
-        after: None,
-        known: None,
-    }
 }

@@ -1,20 +1,17 @@
 //! From arguments to a model, its data and its method.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
-use burn_peft::core::adapter::full::Full;
-use burn_peft::core::adapter::lora::{Lora, LoraConfig, LoraInit};
-use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
-use burn_peft::core::schedule::{DenseSchedule, LrScheduler, UpdateType};
-use burn_peft::core::{Method, TargetModules};
+use burn_peft::core::TargetModules;
+use burn_peft::core::schedule::{LrScheduler, UpdateType};
 use burn_peft::llama::{CausalLm, Checkpoint, Tokenizer};
 use burn_peft::train::Error;
-use burn_peft::train::data::{Example, JsonlDataset, epoch_order, read_jsonl};
-use burn_peft::train::run::TrainConfig;
+use burn_peft::train::config::TrainingConfig;
+use burn_peft::train::data::{Dataset, DatasetConfig, Example, epoch_order, read_jsonl};
+use burn_peft::train::plan::MethodSettings;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
 
 use crate::args::{Args, MethodName, Precision};
 
@@ -89,7 +86,7 @@ pub fn known(args: &Args) -> Result<Vec<Example>, Error> {
     }
 }
 
-fn read(path: &Path, skip_bad_lines: bool) -> Result<JsonlDataset, Error> {
+fn read(path: &Path, skip_bad_lines: bool) -> Result<Dataset, Error> {
     let dataset = read_jsonl(path, None, skip_bad_lines)?;
     if dataset.skipped > 0 {
         println!("note    {} malformed lines of {} left out", dataset.skipped, path.display());
@@ -97,84 +94,56 @@ fn read(path: &Path, skip_bad_lines: bool) -> Result<JsonlDataset, Error> {
     Ok(dataset)
 }
 
-pub fn train_config(args: &Args) -> TrainConfig {
-    TrainConfig {
+/// What was typed as a configuration of the library.
+pub fn config(args: &Args) -> TrainingConfig {
+    let datasets = vec![DatasetConfig::new(args.data.display().to_string())];
+    let typed = TrainingConfig::new(&args.model, args.method.into(), datasets, &args.out);
+    TrainingConfig {
         micro_batch_size: args.batch,
         gradient_accumulation_steps: args.accumulate,
         num_epochs: args.epochs,
-        max_steps: args.max_steps,
+        max_steps: args.max_steps.and_then(NonZeroUsize::new),
+        learning_rate: Some(args.learning_rate()),
         seed: args.seed,
         group_by_length: true,
         save_steps: args.save_steps,
-        logging_steps: std::num::NonZeroUsize::new(10).unwrap_or(std::num::NonZeroUsize::MIN),
-        ..TrainConfig::default()
+        save_total_limit: args.save_total_limit,
+        overwrite_output_dir: args.overwrite_output_dir,
+        ..typed
     }
 }
 
-/// The method, and its configuration for the report.
+/// The settings of the method, which for AdaLoRA depend on the length of the run.
 pub fn method(
     args: &Args,
+    typed: &TrainingConfig,
     total_steps: usize,
     head: &str,
-) -> Result<(Box<dyn Method>, Value), Error> {
-    let full = |target_modules| {
-        let schedule = DenseSchedule::new(total_steps, 0.1, 0.1);
-        let full = Full { learning_rate: args.learning_rate(), schedule, target_modules };
-        let config = json!({ "learning_rate": args.learning_rate() });
-        Ok((Box::new(full) as Box<dyn Method>, config))
-    };
-    let update_type = match args.method {
-        MethodName::Full => return full(Some(TargetModules::Pattern(LAYERS.into()))),
-        MethodName::FullAll => return full(None),
-        MethodName::Lora => return lora(lora_config(args, total_steps)),
-        MethodName::Dora => return lora(lora_config(args, total_steps).with_use_dora(true)),
-        MethodName::Pissa => {
-            let pissa = LoraInit::PissaNiter(16);
-            return lora(lora_config(args, total_steps).with_init_lora_weights(pissa));
+) -> MethodSettings {
+    let mut typed = typed.clone();
+    match args.method {
+        MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets => {
+            typed.rank_factor = Some(args.rank_factor);
+            typed.period = Some(args.period);
+            typed.output_dim_factor = Some(args.output_dim_factor);
+            typed.lr_scheduler = Some(LrScheduler::CosineRestarts);
+            typed.update_type =
+                (args.method == MethodName::FixedSubnets).then_some(UpdateType::Fixed);
         }
-        MethodName::Adalora => return adalora(args, total_steps),
-        MethodName::FixedSubnets => UpdateType::Fixed,
-        MethodName::LosiaPro | MethodName::Losia => UpdateType::Asynchronous,
-    };
-    let config = LosiaConfig::new(total_steps)
-        .with_rank_factor(args.rank_factor)
-        .with_period(args.period)
-        .with_output_head(Some(head.into()))
-        .with_output_dim_factor(args.output_dim_factor)
-        .with_learning_rate(args.learning_rate())
-        .with_lr_scheduler(LrScheduler::CosineRestarts)
-        .with_update_type(update_type)
-        .with_pro(args.method != MethodName::Losia)
-        .with_seed(args.seed);
-    let json = serde_json::to_value(&config).unwrap_or_default();
-    Ok((Box::new(Losia::new(config)?), json))
-}
-
-fn lora_config(args: &Args, total_steps: usize) -> LoraConfig {
-    LoraConfig::new(total_steps)
-        .with_target_modules(TargetModules::Pattern(LAYERS.into()))
-        .with_r(args.rank)
-        .with_lora_alpha(2.0 * args.rank as f64)
-        .with_learning_rate(args.learning_rate())
-        .with_seed(args.seed)
-}
-
-fn lora(config: LoraConfig) -> Result<(Box<dyn Method>, Value), Error> {
-    let json = serde_json::to_value(&config).unwrap_or_default();
-    Ok((Box::new(Lora::new(config)?), json))
-}
-
-fn adalora(args: &Args, total_steps: usize) -> Result<(Box<dyn Method>, Value), Error> {
-    let config = AdaLoraConfig::new(total_steps)
-        .with_target_modules(TargetModules::Pattern(LAYERS.into()))
-        .with_init_r(args.rank + args.rank.div_ceil(2))
-        .with_target_r(args.rank)
-        .with_tinit(total_steps / 10)
-        .with_tfinal(total_steps / 4)
-        .with_delta_t((total_steps / 40).max(1))
-        .with_lora_alpha(2.0 * args.rank as f64)
-        .with_learning_rate(args.learning_rate())
-        .with_seed(args.seed);
-    let json = serde_json::to_value(&config).unwrap_or_default();
-    Ok((Box::new(AdaLora::new(config)?), json))
+        MethodName::Lora | MethodName::Dora | MethodName::Pissa => {
+            typed.lora_r = Some(args.rank);
+            typed.lora_alpha = Some(2.0 * args.rank as f64);
+        }
+        MethodName::Adalora => {
+            typed.init_r = Some(args.rank + args.rank.div_ceil(2));
+            typed.target_r = Some(args.rank);
+            typed.tinit = Some(total_steps / 10);
+            typed.tfinal = Some(total_steps / 4);
+            typed.delta_t = Some((total_steps / 40).max(1));
+            typed.lora_alpha = Some(2.0 * args.rank as f64);
+        }
+        MethodName::Full => typed.target_modules = Some(TargetModules::Pattern(LAYERS.into())),
+        MethodName::FullAll => {}
+    }
+    MethodSettings::resolve(&mut typed, total_steps, head)
 }

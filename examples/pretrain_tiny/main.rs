@@ -120,7 +120,7 @@ fn pretrain(
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let documents = (0..args.steps * args.batch.get()).map(|_| world.corpus_document(&mut rng));
     let examples: Vec<Example> = documents
-        .map(|d| Example { prompt: d.prompt(), completion: d.completion().to_string() })
+        .map(|d| Example::completion(d.prompt(), d.completion()))
         .collect();
     let options = TokenizeOptions { sequence_len: SEQUENCE_LEN, train_on_inputs: false };
     let samples = tokenize(&examples, tokenizer, options)?.samples;
@@ -149,12 +149,13 @@ fn pretrain(
         config: train_config,
         valid_samples: samples[..64.min(samples.len())].to_vec(),
         train_samples: samples,
+        base: None,
         output_dir: work,
         resume_from: None,
     };
     let run = Run::new(config.init(device), plan)?;
     let finished = run.launch(Some(Box::new(LinesRenderer::new(std::io::stdout(), lines))))?;
-    Ok((finished.model, finished.seconds))
+    Ok((finished.model.ok_or("the run was stopped")?, finished.seconds))
 }
 
 fn exact_match(
@@ -164,7 +165,7 @@ fn exact_match(
 ) -> Result<f64, Box<dyn Error>> {
     let examples: Vec<Example> = items
         .iter()
-        .map(|item| Example { prompt: item.prompt(), completion: item.output.clone() })
+        .map(|item| Example::completion(item.prompt(), item.output.clone()))
         .collect();
     let batch_size = NonZeroUsize::new(100).unwrap_or(NonZeroUsize::MIN);
     let options = EvaluateOptions { batch_size, sequence_len: SEQUENCE_LEN, max_new_tokens: 16 };

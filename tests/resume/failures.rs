@@ -1,0 +1,150 @@
+//! Failures that must lose nothing.
+
+use std::path::Path;
+
+use burn::module::ParamId;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use burn_peft::core::method::Attachments;
+use burn_peft::core::store::AdapterFile;
+use burn_peft::core::{Catalogue, Method, Params, Plan, Record};
+use burn_peft::train::report::{RunReport, RunStatus};
+use burn_peft::train::run::latest_checkpoint;
+
+use crate::{STEPS, checkpoint, dora_with_dropout, launch, losia, planned, saving, turn};
+
+type Result<T> = std::result::Result<T, burn_peft::core::Error>;
+
+/// A method whose merged model is not the trained one, because a weight becomes zero, or that
+/// panics when it merges.
+struct Sabotaged {
+    method: Box<dyn Method>,
+    panics: bool,
+    adapted: Option<ParamId>,
+}
+
+impl Method for Sabotaged {
+    fn name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments> {
+        let attachments = self.method.attach(catalogue)?;
+        self.adapted = attachments.adapters.first().map(|(id, _)| *id);
+        Ok(attachments)
+    }
+
+    fn initialize(&mut self, params: &Params) -> Result<Plan> {
+        self.method.initialize(params)
+    }
+
+    fn observe(
+        &mut self,
+        step: usize,
+        params: &Params,
+        grads: &mut GradientsParams,
+    ) -> Result<Option<Tensor<1>>> {
+        self.method.observe(step, params, grads)
+    }
+
+    fn update(
+        &mut self,
+        step: usize,
+        params: &Params,
+        grads: &mut GradientsParams,
+    ) -> Result<Plan> {
+        self.method.update(step, params, grads)
+    }
+
+    fn learning_rate(&self, step: usize) -> f64 {
+        self.method.learning_rate(step)
+    }
+
+    fn settle(&self, step: usize, params: &Params) -> Result<Plan> {
+        assert!(!self.panics, "out of memory");
+        let mut plan = self.method.settle(step, params)?;
+        let id = self.adapted.unwrap();
+        plan.set(id, params.matrix(id).unwrap().zeros_like());
+        Ok(plan)
+    }
+
+    fn detach(&self, params: &Params) -> Result<Plan> {
+        self.method.detach(params)
+    }
+
+    fn export(&self, step: usize, params: &Params) -> Result<Option<AdapterFile>> {
+        self.method.export(step, params)
+    }
+
+    fn record(&self, params: &Params) -> Result<Record> {
+        self.method.record(params)
+    }
+
+    fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan> {
+        self.method.restore(step, record, params)
+    }
+}
+
+#[test]
+fn a_merge_that_is_refused_loses_nothing() {
+    let _turn = turn();
+    for (panics, reason) in [(false, "the merged model's logits differ"), (true, "out of memory")] {
+        check_unmerged(panics, reason);
+    }
+}
+
+fn check_unmerged(panics: bool, reason: &str) {
+    let out = tempfile::tempdir().unwrap();
+    let sabotaged = |total: usize| {
+        let (method, config) = dora_with_dropout(total);
+        (Box::new(Sabotaged { method, panics, adapted: None }) as Box<dyn Method>, config)
+    };
+    let error = launch(planned(&sabotaged, out.path(), None)).map(|_| ()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains(reason) && message.contains("checkpoint-18"), "{message}");
+    assert!(error.hint().unwrap().contains("load the adapter in"));
+    assert!(out.path().join("adapter/adapter_model.safetensors").exists());
+    let report = RunReport::read(out.path()).unwrap();
+    assert_eq!((report.status, report.error), (RunStatus::Failed, Some(message)));
+
+    // The trained state is whole: the right method merges it.
+    let from = latest_checkpoint(out.path()).unwrap().path.unwrap();
+    let finished = launch(planned(&dora_with_dropout, out.path(), Some(&from))).unwrap();
+    assert_eq!((finished.status, finished.tokens), (RunStatus::Completed, 0));
+}
+
+/// `/dev/full` takes no byte.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_stops_the_run_and_leaves_its_checkpoints() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let metrics = out.path().join("metrics.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &metrics).unwrap();
+    let mut plan = saving(&losia, out.path(), 1);
+    plan.config.logging_steps = std::num::NonZeroUsize::new(5).unwrap();
+    let error = launch(plan).map(|_| ()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("cannot write") && message.contains("metrics.jsonl"), "{message}");
+    assert!(error.hint().unwrap().contains("free some space"));
+    assert_eq!(RunReport::read(out.path()).unwrap().status, RunStatus::Failed);
+
+    std::fs::remove_file(&metrics).unwrap();
+    let from = latest_checkpoint(out.path()).unwrap().path.unwrap();
+    assert!(from < checkpoint(out.path(), 5), "{}", from.display());
+    let finished = launch(planned(&losia, out.path(), Some(&from))).unwrap();
+    assert_eq!(finished.steps, STEPS);
+}
+
+#[test]
+fn a_vanished_output_folder_is_named() {
+    let _turn = turn();
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = launch(planned(&losia, &file, None)).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    let nowhere = Path::new("/proc/nowhere");
+    let error = launch(planned(&losia, nowhere, None)).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("/proc/nowhere"), "{error}");
+}
