@@ -55,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         method: Box::new(AdaLora::new(adalora)?),
         tuner_config: TunerConfig::default(),
         config: config.clone(),
+        devices: Vec::new(),
         train_samples: samples,
         valid_samples: tokenize(&held_back, &tokenizer, options)?.samples,
         base: None,

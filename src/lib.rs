@@ -1,8 +1,10 @@
 //! Parameter-efficient fine-tuning for [Burn](https://burn.dev): the façade of three crates.
 //!
-//! - [`core`]: methods (LoSiA, LoSiA-Pro), the adapter hook, the one step function;
-//! - [`llama`]: LLaMA decoders from and to Hugging Face checkpoints, tokenizer, generation;
-//! - [`train`]: data, runs on Burn's Learner, resume, evaluation, reports.
+//! - [`core`]: methods (LoSiA, AdaLoRA, LoRA, DoRA, PiSSA), the adapter hook, adapter files, the one
+//!   step function;
+//! - [`llama`]: LLaMA and Gemma decoders from and to Hugging Face checkpoints, tokenizer, chat
+//!   templates, generation;
+//! - [`train`]: configuration files, data, runs on Burn's Learner, resume, evaluation, reports.
 //!
 //! Import the crate you need; each works without the ones after it. Backends are features of the
 //! same names as Burn's (`flex`, `ndarray`, `wgpu`, `cuda`).

@@ -73,7 +73,7 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
     let after = measure_all("after", trained)?;
 
     let saved = args.out.join("model");
-    write_model(trained, &checkpoint, &saved, None)?;
+    write_model(trained, &checkpoint, &saved, None, None)?;
     if let Some(adapter) = &finished.adapter {
         write_adapter(adapter, &args.out.join("adapter"))?;
         println!("adapter {}", args.out.join("adapter").display());
@@ -118,6 +118,7 @@ fn prepare(
         method_config,
         tuner_config: TunerConfig::default(),
         config: config.clone(),
+        devices: Vec::new(),
         train_samples: tokenized.samples,
         valid_samples: valid,
         base: Some(BaseIdentity::of(&args.model)?),

@@ -119,9 +119,8 @@ fn pretrain(
 ) -> Result<(CausalLm, f64), Box<dyn Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let documents = (0..args.steps * args.batch.get()).map(|_| world.corpus_document(&mut rng));
-    let examples: Vec<Example> = documents
-        .map(|d| Example::completion(d.prompt(), d.completion()))
-        .collect();
+    let examples: Vec<Example> =
+        documents.map(|d| Example::completion(d.prompt(), d.completion())).collect();
     let options = TokenizeOptions { sequence_len: SEQUENCE_LEN, train_on_inputs: false };
     let samples = tokenize(&examples, tokenizer, options)?.samples;
     let tokens: usize = samples.iter().map(|sample| sample.input_ids.len()).sum();
@@ -147,6 +146,7 @@ fn pretrain(
         method_config: json!({}),
         tuner_config: TunerConfig::default(),
         config: train_config,
+        devices: Vec::new(),
         valid_samples: samples[..64.min(samples.len())].to_vec(),
         train_samples: samples,
         base: None,
@@ -163,10 +163,8 @@ fn exact_match(
     tokenizer: &Tokenizer,
     items: &[world::Example],
 ) -> Result<f64, Box<dyn Error>> {
-    let examples: Vec<Example> = items
-        .iter()
-        .map(|item| Example::completion(item.prompt(), item.output.clone()))
-        .collect();
+    let examples: Vec<Example> =
+        items.iter().map(|item| Example::completion(item.prompt(), item.output.clone())).collect();
     let batch_size = NonZeroUsize::new(100).unwrap_or(NonZeroUsize::MIN);
     let options = EvaluateOptions { batch_size, sequence_len: SEQUENCE_LEN, max_new_tokens: 16 };
     let scores = evaluate(model, tokenizer, &examples, options, |_| ())?;

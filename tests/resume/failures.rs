@@ -15,11 +15,19 @@ use crate::{STEPS, checkpoint, dora_with_dropout, launch, losia, planned, saving
 
 type Result<T> = std::result::Result<T, burn_peft::core::Error>;
 
-/// A method whose merged model is not the trained one, because a weight becomes zero, or that
-/// panics when it merges.
+/// What goes wrong when a method merges.
+#[derive(Clone, Copy, PartialEq)]
+enum Sabotage {
+    /// A weight becomes zero: the merged model is not the trained one.
+    Zeroes,
+    Panics,
+    /// The method says that its ranks are not decided.
+    Undecided,
+}
+
 struct Sabotaged {
     method: Box<dyn Method>,
-    panics: bool,
+    sabotage: Sabotage,
     adapted: Option<ParamId>,
 }
 
@@ -61,7 +69,10 @@ impl Method for Sabotaged {
     }
 
     fn settle(&self, step: usize, params: &Params) -> Result<Plan> {
-        assert!(!self.panics, "out of memory");
+        assert!(self.sabotage != Sabotage::Panics, "out of memory");
+        if self.sabotage == Sabotage::Undecided {
+            return Err(burn_peft::core::Error::NotAllocated { steps: step, last_cut: step });
+        }
         let mut plan = self.method.settle(step, params)?;
         let id = self.adapted.unwrap();
         plan.set(id, params.matrix(id).unwrap().zeros_like());
@@ -88,22 +99,30 @@ impl Method for Sabotaged {
 #[test]
 fn a_merge_that_is_refused_loses_nothing() {
     let _turn = turn();
-    for (panics, reason) in [(false, "the merged model's logits differ"), (true, "out of memory")] {
-        check_unmerged(panics, reason);
-    }
+    let load_it = "load the adapter in";
+    check_unmerged(Sabotage::Zeroes, "the merged model's logits differ", load_it, true);
+    check_unmerged(Sabotage::Panics, "out of memory", load_it, true);
 }
 
-fn check_unmerged(panics: bool, reason: &str) {
+/// An adapter whose ranks are not decided must not be used.
+#[test]
+fn an_undecided_adapter_is_not_written() {
+    let _turn = turn();
+    let train_on = "train to the end of the schedule";
+    check_unmerged(Sabotage::Undecided, "the rank budget was never allocated", train_on, false);
+}
+
+fn check_unmerged(sabotage: Sabotage, reason: &str, hint: &str, has_adapter: bool) {
     let out = tempfile::tempdir().unwrap();
     let sabotaged = |total: usize| {
         let (method, config) = dora_with_dropout(total);
-        (Box::new(Sabotaged { method, panics, adapted: None }) as Box<dyn Method>, config)
+        (Box::new(Sabotaged { method, sabotage, adapted: None }) as Box<dyn Method>, config)
     };
     let error = launch(planned(&sabotaged, out.path(), None)).map(|_| ()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains(reason) && message.contains("checkpoint-18"), "{message}");
-    assert!(error.hint().unwrap().contains("load the adapter in"));
-    assert!(out.path().join("adapter/adapter_model.safetensors").exists());
+    assert!(error.hint().unwrap().contains(hint));
+    assert_eq!(out.path().join("adapter/adapter_model.safetensors").exists(), has_adapter);
     let report = RunReport::read(out.path()).unwrap();
     assert_eq!((report.status, report.error), (RunStatus::Failed, Some(message)));
 

@@ -4,16 +4,21 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use burn::tensor::Tensor;
+use burn_peft::core::Method;
+use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use burn_peft::llama::CausalLm;
-use burn_peft::train::data::Sample;
+use burn_peft::train::data::{Sample, epoch_order};
 use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::RunPlan;
+use serde_json::Value;
 
-use crate::support::{bits, model};
-use crate::{STEPS, checkpoint, checkpoints, launch_on, losia, metrics, planned, turn};
+use crate::support::{SAMPLES, bits, model};
+use crate::{Make, STEPS, checkpoint, checkpoints, launch_on, losia, metrics, planned, turn};
 
 /// A token whose embedding is no number, and which the samples otherwise do not have.
 const POISON: u32 = 127;
+/// Steps that are skipped in a [`poisoned`] run.
+const SKIPPED: usize = 3;
 
 fn poisoned_model() -> CausalLm {
     let mut model = model();
@@ -27,38 +32,95 @@ fn poisoned_model() -> CausalLm {
 }
 
 /// A plan in which a loss is no number once per epoch.
-fn poisoned<'a>(out: &'a Path, resume: Option<&'a Path>) -> RunPlan<'a> {
-    let mut plan = planned(&losia, out, resume);
+fn poisoned<'a>(make: Make, out: &'a Path, resume: Option<&'a Path>) -> RunPlan<'a> {
+    let mut plan = planned(make, out, resume);
     plan.train_samples[7].input_ids[2] = POISON;
     plan
+}
+
+/// AdaLoRA whose last cut is made at the last step.
+fn adalora(total: usize) -> (Box<dyn Method>, Value) {
+    let adalora = AdaLoraConfig::new(total)
+        .with_init_r(4)
+        .with_target_r(2)
+        .with_tinit(2)
+        .with_delta_t(3)
+        .with_learning_rate(5e-3);
+    let config = serde_json::to_value(&adalora).unwrap();
+    (Box::new(AdaLora::new(adalora).unwrap()), config)
 }
 
 #[test]
 fn a_step_that_is_not_finite_is_skipped_and_counted() {
     let _turn = turn();
     let out = tempfile::tempdir().unwrap();
-    let mut plan = poisoned(out.path(), None);
-    plan.config.save_steps = NonZeroUsize::new(1);
-    let finished = launch_on(poisoned_model(), plan).unwrap();
-    assert_eq!(finished.status, RunStatus::Completed);
-    assert_eq!((finished.steps, finished.skipped_steps), (STEPS - 3, 3));
+    let finished = launch_on(poisoned_model(), poisoned(&losia, out.path(), None)).unwrap();
+    assert_eq!((finished.steps, finished.skipped_steps), (STEPS, SKIPPED));
     let lines = metrics(out.path());
     let skipped: Vec<_> = lines.iter().filter(|line| line["skipped"] == true).collect();
-    assert_eq!(skipped.len(), 3);
+    assert_eq!(skipped.len(), SKIPPED);
     assert!(skipped[0]["loss"].is_null() && skipped[0]["grad_norm"].is_null());
     assert_eq!(skipped[2]["skipped_steps"], 3);
     let taken = lines.iter().filter(|line| line["loss"].is_number());
-    assert!(taken.map(|line| line["step"].as_u64().unwrap()).eq(0..STEPS as u64 - 3));
-    assert_eq!(RunReport::read(out.path()).unwrap().skipped_steps, 3);
+    assert!(taken.map(|line| line["step"].as_u64().unwrap()).eq(0..STEPS as u64));
+    for key in ["step", "windows"] {
+        assert!(lines.is_sorted_by_key(|line| line[key].as_u64().unwrap()), "{key}");
+    }
+    assert_eq!(RunReport::read(out.path()).unwrap().skipped_steps, SKIPPED);
+}
 
+/// Every step is taken, the last ones in a fourth epoch, and the decisions of the last step with it.
+fn takes_all_steps(make: Make) {
+    let out = tempfile::tempdir().unwrap();
+    let mut plan = poisoned(make, out.path(), None);
+    plan.config.save_steps = NonZeroUsize::new(1);
+    let finished = launch_on(poisoned_model(), plan).unwrap();
+    assert_eq!((finished.status, finished.steps), (RunStatus::Completed, STEPS));
     let want = bits(&finished.model.unwrap());
-    for steps in [3, 8, 14] {
+    for steps in [3, 8, 14, 15, 16, STEPS] {
         let (from, other) = (checkpoint(out.path(), steps), tempfile::tempdir().unwrap());
-        let plan = poisoned(other.path(), Some(&from));
+        let plan = poisoned(make, other.path(), Some(&from));
         let resumed = launch_on(poisoned_model(), plan).unwrap();
-        assert_eq!((resumed.steps, resumed.skipped_steps), (STEPS - 3, 3));
+        assert_eq!((resumed.steps, resumed.skipped_steps), (STEPS, SKIPPED));
         assert_eq!(bits(&resumed.model.unwrap()), want, "after a resume at {steps}");
     }
+}
+
+#[test]
+fn steps_that_were_skipped_are_made_up_for() {
+    let _turn = turn();
+    takes_all_steps(&losia);
+    takes_all_steps(&adalora);
+}
+
+/// What `metrics.jsonl` says beside times.
+fn course(out: &Path) -> Vec<[Value; 6]> {
+    let keys = ["step", "windows", "loss", "eval_loss", "skipped", "skipped_steps"];
+    metrics(out).iter().map(|line| keys.map(|key| line[key].clone())).collect()
+}
+
+/// The first epoch ends with a skipped step: there is a checkpoint before the validation, as at the
+/// end of every epoch, and a resume from it keeps that validation and the skipped step.
+#[test]
+fn a_skipped_step_at_the_end_of_an_epoch_is_saved_and_stays_in_the_log() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let launch = |resume: Option<&Path>| {
+        let mut plan = planned(&losia, out.path(), resume);
+        let last = *epoch_order(plan.config.seed, 0, SAMPLES).last().unwrap();
+        plan.train_samples[last].input_ids[2] = POISON;
+        plan.config.group_by_length = false;
+        plan.config.save_steps = NonZeroUsize::new(100);
+        launch_on(poisoned_model(), plan).unwrap()
+    };
+    launch(None);
+    let (want, best) = (course(out.path()), RunReport::read(out.path()).unwrap().best_eval_loss);
+    let first = want.iter().find(|line| !line[3].is_null()).unwrap();
+    assert_eq!((first[0].as_u64(), first[1].as_u64()), (Some(5), Some(6)));
+    assert!(checkpoints(out.path()).starts_with(&[5]), "{:?}", checkpoints(out.path()));
+    launch(Some(&checkpoint(out.path(), 5)));
+    assert_eq!(course(out.path()), want);
+    assert_eq!(RunReport::read(out.path()).unwrap().best_eval_loss, best);
 }
 
 #[test]

@@ -45,6 +45,24 @@ fn a_resumed_run_knows_the_best_of_before() {
 }
 
 #[test]
+fn a_finished_run_that_is_resumed_keeps_its_speed_and_time() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    launch(saving(&losia, out.path(), 6)).unwrap();
+    let pace = || {
+        let report = RunReport::read(out.path()).unwrap();
+        assert_eq!(report.status, RunStatus::Completed);
+        (report.seconds, report.tokens_per_second)
+    };
+    let want = pace();
+    assert!(want.0 > 0.0 && want.1 > 0.0, "{want:?}");
+    launch(planned(&losia, out.path(), Some(&checkpoint(out.path(), STEPS)))).unwrap();
+    assert_eq!(pace(), want);
+    launch(planned(&losia, out.path(), Some(&checkpoint(out.path(), 12)))).unwrap();
+    assert_ne!(pace(), want);
+}
+
+#[test]
 fn checkpoints_of_an_earlier_run_are_removed_only_when_asked() {
     let _turn = turn();
     let out = tempfile::tempdir().unwrap();

@@ -82,6 +82,7 @@ pub fn plan<'a>(
             ..TunerConfig::default()
         },
         config,
+        devices: Vec::new(),
         train_samples: samples(),
         valid_samples: samples()[..3].to_vec(),
         base: Some(BaseIdentity::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join(BASE)).unwrap()),

@@ -6,7 +6,7 @@ use std::process::{Command as Process, Stdio};
 use clap::Parser;
 
 use crate::conform::{self, CaseError, Outcome};
-use crate::{interop, results};
+use crate::{interop, results, soak};
 
 const CI_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/run");
 
@@ -48,6 +48,17 @@ pub enum Command {
         #[arg(long, default_value = "runs/results")]
         out: PathBuf,
     },
+    /// Trains the small model again and again while it is killed, its checkpoints are damaged and
+    /// its disk is filled. Prints a line per event with the steps it cost; exits 1 if more than the
+    /// interval between checkpoints was lost, or a bit.
+    Soak {
+        /// Minutes after which no further run is begun; a week at most.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+        minutes: u64,
+        /// Seed of the runs and of what happens to them.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Builds the documentation, warnings denied.
     Docs,
     /// Does what continuous integration does.
@@ -62,6 +73,7 @@ impl Command {
             Self::Interop { python } => interop::run(python),
             Self::Test { device } => test(&device),
             Self::Results { seeds, out } => results::run(seeds, &out),
+            Self::Soak { minutes, seed } => soak(minutes, seed),
             Self::Docs => {
                 cargo(&["doc", "--workspace", "--no-deps"], ("RUSTDOCFLAGS", "-D warnings"))
             }
@@ -89,6 +101,15 @@ fn conform(dirs: &[PathBuf], device: &str) -> Result<bool, CaseError> {
         }
     }
     Ok(passed)
+}
+
+/// Builds the command first: a soak of an old one would prove nothing.
+fn soak(minutes: u64, seed: u64) -> Result<bool, CaseError> {
+    let built =
+        cargo(&["build", "--workspace", "--bin", "burn-peft"], ("CARGO_TERM_QUIET", "true"))?;
+    let command = format!("burn-peft{}", std::env::consts::EXE_SUFFIX);
+    let command = std::env::current_exe()?.with_file_name(command);
+    Ok(built && soak::run(&command, minutes, seed)?)
 }
 
 fn test(device: &str) -> Result<bool, CaseError> {

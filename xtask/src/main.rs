@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask conform | interop | test | results | docs | ci`.
+//! Development tasks: `cargo xtask conform | interop | test | results | soak | docs | ci`.
 
 mod commands;
 mod conform;
 mod interop;
 mod results;
+mod soak;
 
 use std::process::ExitCode;
 

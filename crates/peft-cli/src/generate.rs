@@ -16,13 +16,12 @@ use crate::progress::Progress;
 pub fn generate(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     let options = TextOptions {
         max_new_tokens: args.max_new_tokens,
-        sampling: Sampling::new(args.temperature, args.top_p, args.seed).map_err(Error::from)?,
+        sampling: Sampling::new(args.temperature, args.top_p, args.seed)?,
         stop: args.stop.clone(),
     };
-    let device = device_by_name(&args.device).map_err(Error::from)?;
-    let checkpoint = Checkpoint::open(&args.model).map_err(Error::from)?;
-    let tokenizer =
-        Tokenizer::from_dir(&args.model, checkpoint.config()).map_err(Error::from)?;
+    let device = device_by_name(&args.device)?;
+    let checkpoint = Checkpoint::open(&args.model)?;
+    let tokenizer = Tokenizer::from_dir(&args.model, checkpoint.config())?;
     let prompt = prompt(args)?;
 
     let progress = Progress::default();
@@ -31,7 +30,7 @@ pub fn generate(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     })?;
     progress.clear();
     let completions = model.valid().complete(&tokenizer, &[prompt], &options);
-    for completion in completions.map_err(Error::from)? {
+    for completion in completions? {
         say(completion.text);
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use peft_core::device_by_name;
-use peft_train::Error;
 use peft_train::config::TypedConfig;
 use peft_train::inspect::InspectOptions;
 
@@ -13,7 +12,7 @@ use crate::output::say;
 use crate::progress::Progress;
 
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode, Failure> {
-    let device = device_by_name(&args.device).map_err(Error::from)?;
+    let device = device_by_name(&args.device)?;
     let config = args.config.as_ref().map(|path| TypedConfig::read(path, &[])).transpose()?;
     let options =
         InspectOptions { base: args.base.as_deref(), config: config.as_ref(), device: &device };

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use peft_core::device_by_name;
-use peft_train::Error;
 
 use crate::args::MergeArgs;
 use crate::failure::Failure;
@@ -11,7 +10,7 @@ use crate::output::say;
 use crate::progress::Progress;
 
 pub fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
-    let device = device_by_name(&args.device).map_err(Error::from)?;
+    let device = device_by_name(&args.device)?;
     let progress = Progress::default();
     peft_train::merge(&args.base, &args.adapter, &args.out, &device, |at| {
         progress.bytes("loading", at.bytes_done, at.bytes_total);

@@ -76,8 +76,7 @@ fn report(outcome: &Outcome) -> ExitCode {
 
 fn tell(when: &str, scores: Option<Scores>) {
     let Some(Scores { accuracy, loss, items }) = scores else { return };
-    let accuracy = accuracy.map_or(String::new(), |share| {
-        format!("exact match {:.1} %, ", 100.0 * share)
-    });
+    let accuracy =
+        accuracy.map_or(String::new(), |share| format!("exact match {:.1} %, ", 100.0 * share));
     say(format_args!("{when:<9}{accuracy}loss {loss:.4} on {items} samples"));
 }

@@ -86,9 +86,21 @@ fn broken_adapters() {
     let base = repository().join("tests/cases/llama_tiny").display().to_string();
     fixture.done(&["inspect", &adapter.display().to_string(), "--base", &base]);
     let cases: [Case; 9] = [
-        ("no tensors", |dir| remove(dir, "adapter_model.safetensors"), &["adapter_model.safetensors"]),
-        ("cut tensors", |dir| cut(dir, "adapter_model.safetensors"), &["adapter_model.safetensors"]),
-        ("a lying header", |dir| lie(dir, "adapter_model.safetensors"), &["adapter_model.safetensors"]),
+        (
+            "no tensors",
+            |dir| remove(dir, "adapter_model.safetensors"),
+            &["adapter_model.safetensors"],
+        ),
+        (
+            "cut tensors",
+            |dir| cut(dir, "adapter_model.safetensors"),
+            &["adapter_model.safetensors"],
+        ),
+        (
+            "a lying header",
+            |dir| lie(dir, "adapter_model.safetensors"),
+            &["adapter_model.safetensors"],
+        ),
         ("no configuration", |dir| remove(dir, "adapter_config.json"), &["adapter_config.json"]),
         ("a cut configuration", |dir| cut(dir, "adapter_config.json"), &["adapter_config.json"]),
         (
@@ -130,21 +142,45 @@ fn broken_checkpoints_and_runs() {
     fixture.done(&["train", "run.toml", "save_steps=2", "max_steps=2"]);
     let checkpoint = fixture.path("run/checkpoint-2");
     let cases: [Case; 6] = [
-        ("a changed state", |dir| flip(dir, "state.safetensors"), &["state.safetensors", "SHA-256"]),
+        (
+            "a changed state",
+            |dir| flip(dir, "state.safetensors"),
+            &["state.safetensors", "SHA-256"],
+        ),
         ("a cut state", |dir| cut(dir, "state.safetensors"), &["state.safetensors", "bytes"]),
         ("no state", |dir| remove(dir, "state.safetensors"), &["state.safetensors", "missing"]),
         ("a changed manifest", |dir| flip(dir, "manifest.json"), &["manifest.json", "damaged"]),
         ("no manifest", |dir| remove(dir, "manifest.json"), &["manifest.json", "never finished"]),
-        ("no checksum", |dir| remove(dir, "manifest.sha256"), &["manifest.sha256", "never finished"]),
+        (
+            "no checksum",
+            |dir| remove(dir, "manifest.sha256"),
+            &["manifest.sha256", "never finished"],
+        ),
     ];
     check(&fixture, &checkpoint, &[], &cases);
     let of_run: [Case; 6] = [
-        ("a damaged checkpoint", |dir| flip(&dir.join("checkpoint-2"), "state.safetensors"), &["checkpoint-2"]),
-        ("a damaged result", |dir| cut(&dir.join("final"), "model.safetensors"), &["final", "model.safetensors"]),
-        ("a damaged adapter", |dir| cut(&dir.join("adapter"), "losia_blocks.safetensors"), &["losia_blocks"]),
+        (
+            "a damaged checkpoint",
+            |dir| flip(&dir.join("checkpoint-2"), "state.safetensors"),
+            &["checkpoint-2"],
+        ),
+        (
+            "a damaged result",
+            |dir| cut(&dir.join("final"), "model.safetensors"),
+            &["final", "model.safetensors"],
+        ),
+        (
+            "a damaged adapter",
+            |dir| cut(&dir.join("adapter"), "losia_blocks.safetensors"),
+            &["losia_blocks"],
+        ),
         ("a damaged report", |dir| cut(dir, "run.json"), &["run.json"]),
         ("a damaged log", |dir| write(dir, "metrics.jsonl", "{}\n"), &["metrics.jsonl:1", "step"]),
-        ("a damaged configuration", |dir| write(dir, "config.toml", "peroid = 3"), &["config.toml:1", "period"]),
+        (
+            "a damaged configuration",
+            |dir| write(dir, "config.toml", "peroid = 3"),
+            &["config.toml:1", "period"],
+        ),
     ];
     check(&fixture, &fixture.path("run"), &[], &of_run);
 

@@ -16,7 +16,8 @@ fn report(fixture: &Fixture, run: &str) -> Value {
 fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let fixture = Fixture::new();
     let ran = fixture.done(&["train", "run.toml", "--dry-run"]);
-    for part in ["losia-pro", "35 weights: 5 q_proj", "5: 20 samples / (4 × 1), 1 epoch", "memory"] {
+    for part in ["losia-pro", "35 weights: 5 q_proj", "5: 20 samples / (4 × 1), 1 epoch", "memory"]
+    {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
     assert!(!fixture.path("run").exists());
@@ -90,6 +91,15 @@ fn a_run_that_is_there_is_not_overwritten() {
     assert_eq!(again.code, 2);
     assert!(again.stderr.contains("`output_dir` holds an earlier run"), "{}", again.stderr);
     fixture.done(&["train", "run.toml", "max_steps=1", "overwrite_output_dir=true"]);
+}
+
+#[test]
+fn several_devices_share_a_run() {
+    let fixture = Fixture::new();
+    let devices = ["train", "run.toml", "device=['flex', 'flex']", "micro_batch_size=2"];
+    let ran = fixture.done(&devices);
+    assert!(ran.stdout.contains("5: 20 samples / (2 × 1 × 2 devices)"), "{}", ran.stdout);
+    assert_eq!(report(&fixture, "run")["steps"], 5);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use common::Fixture;
 #[test]
 fn help_texts() {
     let fixture = Fixture::new();
-    for command in ["", "train", "resume", "generate", "merge", "inspect", "schema", "completions"] {
+    for command in ["", "train", "resume", "generate", "merge", "inspect", "schema", "completions"]
+    {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = fixture.done(&args).stdout;
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{command}: {help}");
@@ -20,7 +21,8 @@ fn help_texts() {
 #[test]
 fn errors() {
     let fixture = Fixture::new();
-    std::fs::write(fixture.path("several.toml"), "method = \"lora\"\nperiod = 9\nlr = 1\n").unwrap();
+    std::fs::write(fixture.path("several.toml"), "method = \"lora\"\nperiod = 9\nlr = 1\n")
+        .unwrap();
     std::fs::create_dir(fixture.path("empty")).unwrap();
     let cases: [&[&str]; 15] = [
         &["train", "absent.toml"],

@@ -131,8 +131,7 @@ mod tests {
     fn another_base_is_refused_without_its_weights() {
         let catalogue = |d_input: usize, path: &str| -> Catalogue {
             let all = Catalogue::of(&model(d_input)).unwrap();
-            let renamed =
-                all.params().iter().map(|p| ParamInfo { path: path.into(), ..p.clone() });
+            let renamed = all.params().iter().map(|p| ParamInfo { path: path.into(), ..p.clone() });
             renamed.collect()
         };
         for file in [lora(), losia()] {

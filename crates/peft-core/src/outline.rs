@@ -52,7 +52,8 @@ impl Outline {
         let params = catalogue.params().iter();
         let dense = params.clone().filter(|p| attachments.dense.contains(&p.id)).cloned();
         let mut adapters: HashMap<ParamId, Adapter> = attachments.adapters.into_iter().collect();
-        let adapted = params.filter_map(|param| Some(outlined(param, &adapters.remove(&param.id)?)));
+        let adapted =
+            params.filter_map(|param| Some(outlined(param, &adapters.remove(&param.id)?)));
         Ok(Self { counts, adapted: adapted.collect(), dense: dense.collect() })
     }
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use common::{Batch, Mlp, batches, bits, config, device, max_difference, optim, same, values};
+use common::{
+    Batch, Mlp, batches, bits, config, device, max_difference, optim, same, tolerance, values,
+};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::schedule::DenseSchedule;
 use peft_core::{Error, Tuner, TunerConfig};
@@ -122,7 +124,7 @@ fn two_half_batches_are_one_step_on_the_whole() {
         values(&model)
     };
     for ((path, halves), (_, whole)) in run(true).iter().zip(&run(false)) {
-        assert!(max_difference(halves, whole) < 1e-5, "{path}");
+        assert!(max_difference(halves, whole) < tolerance(1e-5), "{path}");
     }
 }
 

@@ -22,7 +22,7 @@ mod testing;
 mod tokenizer;
 
 pub use checkpoint::{
-    Checkpoint, LoadReport, MAX_SHARD_BYTES, Progress, LoadDType, TensorHeader,
+    Checkpoint, LoadDType, LoadReport, MAX_SHARD_BYTES, Progress, TensorHeader,
     copy_tokenizer_files, save, save_sharded,
 };
 pub use config::{DecoderConfig, LayerType, Llama3Scaling, ModelType, Rope, RopeScaling};

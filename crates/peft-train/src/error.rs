@@ -96,6 +96,13 @@ pub enum Error {
         checkpoint: PathBuf,
     },
 
+    /// A run that ended left no checkpoint to go on from.
+    #[error("the run in `{}` has ended and left no checkpoint", path.display())]
+    NothingToResume {
+        /// The output folder.
+        path: PathBuf,
+    },
+
     /// A run that is alive works in the same output folder.
     #[error("another run is at work in the output folder `{}`", path.display())]
     OutputDirLocked {
@@ -183,9 +190,36 @@ pub enum Error {
         reason: String,
     },
 
-    /// The run was given more than one device.
-    #[error("this run was given several devices, and a method's step runs on one")]
-    MultipleDevices,
+    /// The devices of a run are not as many as its configuration says.
+    #[error("the run has {devices} devices, and `data_parallel_size` is {expected}")]
+    DataParallelSize {
+        /// How many there are.
+        devices: usize,
+        /// How many the configuration counts on.
+        expected: usize,
+    },
+
+    /// The model is not on the first device of its run.
+    #[error("the model is on {model}, and the first device of the run is {first}")]
+    MainDevice {
+        /// Where the model is.
+        model: String,
+        /// Where its run begins.
+        first: String,
+    },
+
+    /// Some device would have nothing to do.
+    #[error("there are {samples} training samples for {devices} devices")]
+    FewSamples {
+        /// Training samples.
+        samples: usize,
+        /// Devices that share them.
+        devices: usize,
+    },
+
+    /// The Learner was told to step each parameter where its gradient is.
+    #[error("the optimizer was to be sharded over devices, and a method's step runs on one")]
+    ShardedOptimizer,
 
     /// A file is no report of a run.
     #[error("`{}` is no report of a run: {source}", path.display())]
@@ -196,9 +230,10 @@ pub enum Error {
         source: serde_json::Error,
     },
 
-    /// A line of `metrics.jsonl` has no step, so a resumed run cannot tell where to go on.
+    /// A line of `metrics.jsonl` does not say where in the run it was written, so a resumed run
+    /// cannot tell where to go on.
     #[error(
-        "{}:{line}: expected a JSON object with an unsigned integer `step`: {source}",
+        "{}:{line}: expected a JSON object with unsigned integers `step` and `windows`: {source}",
         path.display()
     )]
     BadMetricsLine {
@@ -260,6 +295,9 @@ impl Error {
                  removes its checkpoints"
                     .into(),
             ),
+            Self::NothingToResume { .. } => Some(
+                "train on from its `final/` as `base_model`; `save_steps` keeps checkpoints".into(),
+            ),
             Self::OutputDirLocked { .. } => {
                 Some("wait until it has ended, stop it, or choose another `output_dir`".into())
             }
@@ -279,7 +317,14 @@ impl Error {
             }
             Self::Unmerged { source, .. } => source.hint(),
             Self::MergeMismatch { .. } => Some("train in f32, or keep the adapter".into()),
-            Self::MultipleDevices => Some("train on a single device".into()),
+            Self::DataParallelSize { devices, .. } => {
+                Some(format!("set `data_parallel_size` to {devices}"))
+            }
+            Self::MainDevice { .. } => {
+                Some("load the model on the first device of the list".into())
+            }
+            Self::FewSamples { .. } => Some("train on fewer devices".into()),
+            Self::ShardedOptimizer => Some("use `MultiDeviceOptim::OptimMainDevice`".into()),
             Self::Training { .. } => Some(
                 "if the device ran out of memory, lower `micro_batch_size` or `sequence_len`; the \
                  run can be resumed from its last checkpoint"
@@ -307,6 +352,11 @@ impl Error {
     /// Makes an [`Error::Io`] of a failed write to `path`.
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         Self::io("write", path)
+    }
+
+    /// Makes an [`Error::Io`] of a failed removal of `path`.
+    pub(crate) fn remove(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::io("remove", path)
     }
 
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

@@ -1,16 +1,18 @@
-//! Folders that appear whole or not at all.
+//! What training made, as folders for others.
 
 use std::path::Path;
 
 use burn::tensor::DType;
 use peft_core::store::AdapterFile;
-use peft_llama::{CausalLm, Checkpoint, copy_tokenizer_files, save};
+use peft_llama::{CausalLm, ChatTemplate, Checkpoint, copy_tokenizer_files, save};
 
 use crate::Error;
+use crate::staged::replace;
 
 /// Writes `model`, made from the model of `base`, into the folder `dir` as a checkpoint that needs
-/// no other: weights as `dtype`, or as they are, above 5 GB in several files, and the tokenizer. An
-/// earlier folder, which may be that of `base`, is replaced by the whole new one.
+/// no other: weights as `dtype`, or as they are, above 5 GB in several files, and the tokenizer, with
+/// `chat_template` in place of the base's if one is given. An earlier folder, which may be that of
+/// `base`, is replaced by the whole new one.
 ///
 /// # Errors
 /// [`Error::Model`] and [`Error::Io`], with the file named.
@@ -19,10 +21,12 @@ pub fn write_model(
     base: &Checkpoint,
     dir: &Path,
     dtype: Option<DType>,
+    chat_template: Option<&ChatTemplate>,
 ) -> Result<(), Error> {
     replace(dir, |new| {
         save(model, base.config(), new, dtype)?;
-        Ok(copy_tokenizer_files(base.dir(), new)?)
+        copy_tokenizer_files(base.dir(), new)?;
+        Ok(chat_template.map_or(Ok(()), |template| template.save(new))?)
     })
 }
 
@@ -31,51 +35,30 @@ pub fn write_model(
 /// # Errors
 /// [`Error::Method`] and [`Error::Io`], with the file named.
 pub fn write_adapter(adapter: &AdapterFile, dir: &Path) -> Result<(), Error> {
-    replace(dir, |new| {
-        std::fs::create_dir(new).map_err(Error::write(new))?;
-        Ok(adapter.write(new)?)
-    })
-}
-
-/// Fills a folder beside `dir` and puts it in its place.
-fn replace(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(Error::write(parent))?;
-    let staged = tempfile::Builder::new().prefix(".staged-").tempdir_in(parent);
-    let staged = staged.map_err(Error::write(dir))?;
-    let new = staged.path().join("new");
-    fill(&new)?;
-    if dir.exists() {
-        std::fs::rename(dir, staged.path().join("old")).map_err(Error::write(dir))?;
-    }
-    std::fs::rename(&new, dir).map_err(Error::write(dir))
+    replace(dir, |new| Ok(adapter.write(new)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::plan::testing::{repository, tiny_model};
 
     #[test]
-    fn a_folder_is_replaced_by_a_whole_one_only() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("final");
-        let fill = |content: &'static str| {
-            move |new: &Path| {
-                std::fs::create_dir(new).map_err(Error::write(new))?;
-                std::fs::write(new.join("file"), content).map_err(Error::write(new))
-            }
-        };
-        let content = || std::fs::read_to_string(dir.join("file")).unwrap();
-        replace(&dir, fill("old")).unwrap();
-        replace(&dir, fill("new")).unwrap();
-        assert_eq!(content(), "new");
-        let failed = replace(&dir, |new| {
-            fill("broken")(new)?;
-            Err(Error::MultipleDevices)
-        });
-        assert!(failed.is_err());
-        assert_eq!(content(), "new");
-        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+    fn a_saved_model_renders_conversations_as_it_was_trained_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = repository().join("assets/tiny-llama");
+        for file in fs::read_dir(source).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+        }
+        fs::write(dir.path().join("chat_template.jinja"), "of the base").unwrap();
+        let (base, (model, _)) = (Checkpoint::open(dir.path()).unwrap(), tiny_model());
+        let template = ChatTemplate::new("of the run", "given.jinja").unwrap();
+        let saved = dir.path().join("final");
+        for (template, want) in [(None, "of the base"), (Some(&template), "of the run")] {
+            write_model(&model, &base, &saved, None, template).unwrap();
+            assert_eq!(fs::read_to_string(saved.join("chat_template.jinja")).unwrap(), want);
+        }
     }
 }

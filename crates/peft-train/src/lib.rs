@@ -17,6 +17,7 @@ pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod run;
+mod staged;
 
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, answers, evaluate};

@@ -51,7 +51,7 @@ pub fn merge(
     let stored = base.dtype_on(device, None)?.requested;
     let (model, _) = base.load(&device.clone().autodiff(), None, progress)?;
     let merged = file.merge(model)?;
-    write_model(&merged, &base, out, Some(stored))
+    write_model(&merged, &base, out, Some(stored), None)
 }
 
 /// The adapter in the folder `dir`, if it fits `base`.

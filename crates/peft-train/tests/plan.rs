@@ -95,10 +95,7 @@ fn what_cannot_be_done_is_refused_with_its_place() {
             "command line: nowhere/config.json: No such file or directory (os error 2)",
         ),
         (&["device=toaster"], "command line: no device `toaster` in this build"),
-        (
-            &["sequence_len=512"],
-            "command line: `sequence_len` is 512, expected at most 256",
-        ),
+        (&["sequence_len=512"], "command line: `sequence_len` is 512, expected at most 256"),
         (
             &["target_modules=['query']"],
             "command line: `target_modules` = [\"query\"] matches no parameter of this model",
@@ -115,13 +112,14 @@ fn what_cannot_be_done_is_refused_with_its_place() {
             &["datasets=[{ path = 'nowhere.jsonl' }]"],
             "command line: cannot read `nowhere.jsonl`: entity not found",
         ),
-        (
-            &["val_set_size=40"],
-            "run.toml:3: `val_set_size` is 40, expected",
-        ),
+        (&["val_set_size=40"], "run.toml:3: `val_set_size` is 40, expected"),
         (
             &["method=adalora", "tinit=30", "tfinal=12"],
             "command line: `tinit` is 30, total_step 40 − tfinal 12 is 28",
+        ),
+        (
+            &["method=pissa", "lora_r=500"],
+            "command line: `lora_r` is 500 for `model.layers.0.self_attn.q_proj.weight` of shape",
         ),
         (
             &["resume_from_checkpoint=nowhere"],

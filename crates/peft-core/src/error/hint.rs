@@ -63,7 +63,35 @@ impl Error {
             Error::StoredTensor { .. } => {
                 "the configuration and the tensors must come from the same training run".into()
             }
-            Error::Setting { .. } | Error::Subnet { .. } => return None,
+            Error::Setting { key, .. } => return setting(key).map(Into::into),
+            Error::Subnet { .. } => return None,
         })
+    }
+}
+
+/// What to do about a setting, where its range alone does not say it.
+fn setting(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "r" => "8 to 64 is usual; `exclude_modules` leaves out weights too small for it",
+        "target_r" => "lower `target_r` or raise `init_r`, from which ranks are cut",
+        "output_head" => {
+            "name the head's weight, such as `lm_head.weight`, or set `output_dim_factor` to 0"
+        }
+        "adapter" | "adapters" => "an adapter fits only the base model it was trained on",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::adapter::losia::LosiaConfig;
+
+    #[test]
+    fn a_setting_has_a_hint_where_its_range_does_not_say_all() {
+        let hint = |config: LosiaConfig| config.validate().unwrap_err().hint();
+        let head =
+            LosiaConfig { output_head: None, output_dim_factor: 0.5, ..LosiaConfig::new(10) };
+        assert!(hint(head).unwrap().contains("`lm_head.weight`"));
+        assert_eq!(hint(LosiaConfig::new(0)), None);
     }
 }

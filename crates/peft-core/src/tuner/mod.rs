@@ -62,8 +62,8 @@ impl<T: Method> Tuner<T> {
     /// trains require gradients. The model must be on an autodiff device.
     ///
     /// # Errors
-    /// What [`Catalogue::of`], [`modules_to_save`] and the method's own checks refuse;
-    /// [`Error::Setting`] if `modules_to_save` names an adapted weight.
+    /// What [`Catalogue::of`], [`modules_to_save`](crate::target::modules_to_save) and the method's
+    /// own checks refuse; [`Error::Setting`] if `modules_to_save` names an adapted weight.
     pub fn attach<M: Module>(method: T, config: TunerConfig, model: M) -> Result<(Self, M), Error> {
         let (mut tuner, model) = Self::attach_blank(method, config, model)?;
         let plan = tuner.method.initialize(&Params::of(&model))?;

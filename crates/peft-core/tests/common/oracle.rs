@@ -1,5 +1,6 @@
 //! One layer with a constant gradient, and the LoSiA reference's update of it in f64 on the host.
 
+use super::tolerance;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::optim::GradientsParams;
@@ -95,7 +96,10 @@ impl Reference {
 
     pub fn assert_matches(&self, weight: &[f64], what: &str) {
         for (index, (got, want)) in weight.iter().zip(&self.weight).enumerate() {
-            assert!((got - want).abs() < 2e-6, "{what}, entry {index}: {got} against {want}");
+            assert!(
+                (got - want).abs() < f64::from(tolerance(2e-6)),
+                "{what}, entry {index}: {got} against {want}"
+            );
         }
     }
 }

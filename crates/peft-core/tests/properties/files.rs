@@ -6,7 +6,7 @@ use peft_core::adapter::lora::{Lora, LoraConfig};
 use peft_core::store::{AdapterFile, AdapterFiles, PeftType, SettledBlocks};
 use peft_core::{Error, Method, Params, Tuner, TunerConfig};
 
-use crate::common::{Mlp, bits, device, max_difference, values};
+use crate::common::{Mlp, bits, device, max_difference, tolerance, values};
 use crate::inspect::output;
 use crate::methods::{Candidate, adalora_config, adapting, named};
 use crate::{OTHER_SEED, Run, SEED};
@@ -55,7 +55,7 @@ fn what_is_read_is_what_was_written() {
         let written = file(&run);
         let loaded = load(&candidate, &written);
         let difference = max_difference(&run.output(), &loaded.output());
-        assert!(difference < 1e-5, "{}: {difference}", candidate.name);
+        assert!(difference < tolerance(1e-5), "{}: {difference}", candidate.name);
         if let AdapterFile::Peft(_) = written {
             assert_eq!(file(&loaded), written, "{}: every parameter", candidate.name);
             continue;
@@ -86,7 +86,7 @@ fn a_finished_adalora_is_a_plain_lora_too() {
         let attached = attach(&lora, Mlp::new(&device, true));
         let difference =
             max_difference(&output(&model, &batches[0]), &output(&attached, &batches[0]));
-        assert!(difference < 1e-5, "{difference}");
+        assert!(difference < tolerance(1e-5), "{difference}");
         let ranks: usize = tuner.method().rank_pattern().map(|(_, kept)| rank(kept)).sum();
         assert_eq!(ranks, 2 * 2, "the budget of two weights");
     }
@@ -113,7 +113,7 @@ fn modules_to_save_travel_with_a_peft_adapter() {
     assert_eq!(adapter.other["head.weight"].shape().as_slice(), [10, 16], "[out, in]");
     let attached = attach(&adapter, Mlp::new(&device, true));
     let difference = max_difference(&output(&model, &batches[0]), &output(&attached, &batches[0]));
-    assert!(difference < 1e-6, "{difference}");
+    assert!(difference < tolerance(1e-6), "{difference}");
     assert_eq!(attached.head.num_params(), model.head.num_params());
 
     let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();

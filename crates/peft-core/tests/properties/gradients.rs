@@ -3,7 +3,7 @@
 use burn::tensor::GradientCheckpointingStrategy;
 
 use crate::Run;
-use crate::common::{Mlp, device, max_difference, same, values};
+use crate::common::{Mlp, device, max_difference, same, tolerance, values};
 use crate::inspect::gradients;
 use crate::methods::{adapting, all};
 
@@ -18,7 +18,11 @@ fn gradients_on_activations_equal_those_through_dense_weights() {
         let mut not_zero = 0;
         for ((path, got), (_, want)) in got.iter().zip(&want) {
             let difference = max_difference(got, want);
-            assert!(difference < 2e-6, "{}: {path} differs by {difference}", candidate.name);
+            assert!(
+                difference < tolerance(2e-6),
+                "{}: {path} differs by {difference}",
+                candidate.name
+            );
             not_zero += usize::from(want.iter::<f32>().any(|x| x.abs() > 1e-4));
         }
         assert!(not_zero >= 2, "{}: {not_zero} gradients that are not zero", candidate.name);

@@ -1,6 +1,6 @@
 //! What a fresh method is, what moves and what does not.
 
-use crate::common::{Mlp, bits, device, max_difference, values};
+use crate::common::{Mlp, bits, device, max_difference, tolerance, values};
 use crate::inspect::output;
 use crate::methods::{all, is_target};
 use crate::{Run, STEPS};
@@ -12,7 +12,7 @@ fn a_fresh_method_is_the_identity() {
     for candidate in all() {
         let run = Run::new(&candidate, &device);
         let difference = max_difference(&run.output(), &output(&plain, &run.batches[0]));
-        assert!(difference < 2e-6, "{}: {difference}", candidate.name);
+        assert!(difference < tolerance(2e-6), "{}: {difference}", candidate.name);
     }
 }
 

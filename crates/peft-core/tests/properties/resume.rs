@@ -1,6 +1,6 @@
 //! Records.
 
-use crate::common::{Mlp, device, max_difference, same, values};
+use crate::common::{Mlp, device, max_difference, same, tolerance, values};
 use crate::methods::{adapting, all};
 use crate::{OTHER_SEED, Run, STEPS};
 
@@ -36,7 +36,7 @@ fn a_record_restores_outputs_and_parameters_under_another_seed() {
         let run = Run::trained(&candidate, &device);
         let restored = Run::restored(&candidate, &run.record(), &device);
         let difference = max_difference(&run.output(), &restored.output());
-        assert!(difference < 1e-5, "{}: {difference}", candidate.name);
+        assert!(difference < tolerance(1e-5), "{}: {difference}", candidate.name);
         for ((path, want), (_, got)) in values(&run.model).iter().zip(&values(&restored.model)) {
             assert!(same(want, got), "{}: {path}", candidate.name);
         }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use peft_core::store::{AdapterFile, AdapterFiles};
 use peft_core::{Adapters, Error};
 
-use crate::common::{Mlp, bits, device, max_difference, values};
+use crate::common::{Mlp, bits, device, max_difference, tolerance, values};
 use crate::inspect::output;
 use crate::methods::{all, named};
 use crate::{Run, STEPS};
@@ -52,7 +52,7 @@ fn adapters_share_a_base_and_leave_it_alone() {
     for (name, run) in names.into_iter().zip(&runs) {
         for model in [adapters.get(name).unwrap(), &adapters.merged(name).unwrap()] {
             let difference = max_difference(&output(model, batch), &run.output());
-            assert!(difference < 1e-5, "{name}: {difference}");
+            assert!(difference < tolerance(1e-5), "{name}: {difference}");
         }
     }
     for ((path, want), (_, got)) in values(&plain).iter().zip(&values(adapters.base())) {
@@ -77,7 +77,7 @@ fn a_combination_is_the_weighted_sum_of_what_adapters_change() {
     let want = change("a").mul_scalar(0.75).sub(change("b").mul_scalar(0.5));
     assert!(want.clone().abs().max().into_scalar::<f32>() > 1e-2, "they change something");
     let difference = max_difference(&change("sum").into_data(), &want.into_data());
-    assert!(difference < 1e-5, "{difference}");
+    assert!(difference < tolerance(1e-5), "{difference}");
     for (unfit, weight) in [("dora", 1.0), ("adalora", 1.0), ("lora", f64::NAN)] {
         adapters.load(unfit, trained(unfit, STEPS).1).unwrap();
         let error = adapters.combine("sum", &[("a", 1.0), (unfit, weight)]).unwrap_err();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device};
 
 use crate::{CausalLm, DecoderConfig, Error};
-pub use load::{LoadReport, Progress, LoadDType};
+pub use load::{LoadDType, LoadReport, Progress};
 pub use save::{MAX_SHARD_BYTES, copy_tokenizer_files, save, save_sharded};
 use shards::Tensors;
 pub use verify::TensorHeader;

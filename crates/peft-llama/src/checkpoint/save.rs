@@ -112,12 +112,7 @@ fn check_model(model: &CausalLm, config: &DecoderConfig) -> Result<(), Error> {
     }
 }
 
-fn write_shards(
-    model: &CausalLm,
-    dir: &Path,
-    dtype: DType,
-    shards: &[Shard],
-) -> Result<(), Error> {
+fn write_shards(model: &CausalLm, dir: &Path, dtype: DType, shards: &[Shard]) -> Result<(), Error> {
     for (index, shard) in shards.iter().enumerate() {
         write_shard(model, &dir.join(split::file_name(index, shards.len())), dtype, shard)?;
     }

@@ -14,12 +14,26 @@ pub(super) fn positive(json: &Object, key: &str, default: Option<f64>) -> Result
     }
 }
 
+/// Larger than any size of a model, and so small that products of two do not overflow.
+const MAX_SIZE: usize = 1 << 24;
+/// More layers than any model has. A damaged number would otherwise fill the memory with layers.
+const MAX_LAYERS: usize = 1 << 12;
+
 /// A positive integer, or `default` where the key is missing.
 pub(super) fn size(json: &Object, key: &str, default: Option<usize>) -> Result<usize, Error> {
-    const EXPECTED: &str = "an integer above 0";
-    match json.get(key, EXPECTED)?.or(default) {
-        Some(value) if value > 0 => Ok(value),
-        _ => Err(json.refuse(key, EXPECTED)),
+    up_to(MAX_SIZE, json, key, default)
+}
+
+/// The number of layers.
+pub(super) fn layers(json: &Object) -> Result<usize, Error> {
+    up_to(MAX_LAYERS, json, "num_hidden_layers", None)
+}
+
+fn up_to(max: usize, json: &Object, key: &str, default: Option<usize>) -> Result<usize, Error> {
+    let expected = format!("an integer from 1 to {max}");
+    match json.get(key, &expected)?.or(default) {
+        Some(value) if (1..=max).contains(&value) => Ok(value),
+        _ => Err(json.refuse(key, expected)),
     }
 }
 

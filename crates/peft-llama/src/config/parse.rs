@@ -1,6 +1,6 @@
 //! From JSON keys to a checked [`DecoderConfig`].
 
-use super::keys::{dtype, flag, positive, size, token_ids};
+use super::keys::{dtype, flag, layers, positive, size, token_ids};
 use super::layer_types::sliding_window;
 use super::{DecoderConfig, LayerType, ModelType, Rope};
 use crate::{Error, json::Object};
@@ -10,7 +10,7 @@ pub(super) fn config(json: &Object) -> Result<DecoderConfig, Error> {
     let model_type = ModelType::parse(json)?;
     let gemma2 = (model_type == ModelType::Gemma2).then_some(json);
     let hidden_size = size(json, "hidden_size", None)?;
-    let num_hidden_layers = size(json, "num_hidden_layers", None)?;
+    let num_hidden_layers = layers(json)?;
     let num_attention_heads = size(json, "num_attention_heads", None)?;
     let head_dim = head_dim(json, model_type, hidden_size, num_attention_heads)?;
     let layer_types = match gemma2 {
@@ -70,7 +70,7 @@ fn head_dim(
     hidden_size: usize,
     heads: usize,
 ) -> Result<usize, Error> {
-    const EXPECTED: &str = "an even integer above 0";
+    const EXPECTED: &str = "an even integer from 2 to 65536";
     let dim = match json.get::<usize>("head_dim", EXPECTED)? {
         Some(dim) => dim,
         None if model_type.is_gemma() => return Err(json.refuse("head_dim", EXPECTED)),
@@ -81,7 +81,7 @@ fn head_dim(
             return Err(json.refuse("hidden_size", expected));
         }
     };
-    match dim > 0 && dim.is_multiple_of(2) {
+    match (2..=1 << 16).contains(&dim) && dim.is_multiple_of(2) {
         true => Ok(dim),
         false => Err(json.refuse("head_dim", format!("{EXPECTED} (it would be {dim})"))),
     }
@@ -164,6 +164,9 @@ mod tests {
             ("hidden_size", json!(18)),
             ("intermediate_size", json!("wide")),
             ("num_hidden_layers", json!(0)),
+            ("num_hidden_layers", json!(1_u64 << 32)),
+            ("vocab_size", json!(u64::MAX)),
+            ("head_dim", json!(1_u64 << 32)),
             ("num_attention_heads", json!(0)),
             ("num_key_value_heads", json!(3)),
             ("head_dim", json!(5)),

@@ -33,10 +33,13 @@ impl CausalLm {
         let rows = self.continued(prompts, max_new_tokens, &Sampling::Greedy, |_, row| {
             row.last().is_some_and(|token| eos_token_id.contains(token))
         })?;
-        Ok(rows.into_iter().map(|mut row| {
-            row.pop_if(|token| eos_token_id.contains(token));
-            row
-        }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|mut row| {
+                row.pop_if(|token| eos_token_id.contains(token));
+                row
+            })
+            .collect())
     }
 
     /// Continues every prompt by tokens chosen as `sampling` says, up to `max_new_tokens` or until

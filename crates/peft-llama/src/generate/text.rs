@@ -76,11 +76,7 @@ fn ends(tokens: &[u32], tokenizer: &Tokenizer) -> bool {
     tokens.last().is_some_and(|token| tokenizer.stop_token_ids().contains(token))
 }
 
-fn completion(
-    tokens: &[u32],
-    tokenizer: &Tokenizer,
-    stop: &[String],
-) -> Result<Completion, Error> {
+fn completion(tokens: &[u32], tokenizer: &Tokenizer, stop: &[String]) -> Result<Completion, Error> {
     let ended = ends(tokens, tokenizer);
     let mut text = tokenizer.decode(&tokens[..tokens.len() - usize::from(ended)])?;
     let finish = match first_of(&text, stop) {

@@ -56,11 +56,9 @@ mod tests {
 
     #[test]
     fn it_is_the_catalogue_of_the_built_model() {
-        for config in [
-            tiny(),
-            tiny_with(json!({"attention_bias": true, "mlp_bias": true})),
-            tiny_gemma2(),
-        ] {
+        for config in
+            [tiny(), tiny_with(json!({"attention_bias": true, "mlp_bias": true})), tiny_gemma2()]
+        {
             let built = Catalogue::of(&config.init(&device())).unwrap();
             let outline = config.catalogue(&device());
             let facts = |catalogue: &Catalogue| -> Vec<_> {

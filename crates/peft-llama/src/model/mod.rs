@@ -70,7 +70,8 @@ impl CausalLm {
     /// document each.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// As [`forward`](Self::forward), and where `document_starts` is not empty and not as long as
+    /// the batch.
     pub fn forward_packed(
         &self,
         input_ids: Tensor<2, Int>,
@@ -78,6 +79,9 @@ impl CausalLm {
         document_starts: &[Vec<usize>],
     ) -> Tensor<3> {
         let [batch, seq] = input_ids.dims();
+        let lists = document_starts.len();
+        // Those of a single row would be broadcast to all.
+        assert!(lists == 0 || lists == batch, "{lists} lists of document starts, {batch} rows");
         // [batch * seq, hidden]
         let hidden = self.model.forward(input_ids, attention_mask, document_starts);
         let logits = self.head(hidden); // [batch * seq, vocab]
@@ -213,6 +217,13 @@ mod tests {
             let second_row = |x: Tensor<3>| x.narrow(0, 1, 1);
             assert!(largest_difference(second_row(logits), second_row(whole)) < 1e-5);
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "1 lists of document starts, 2 rows")]
+    fn borders_of_one_row_do_not_stand_for_all() {
+        let packed = ids(&[[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]);
+        tiny().init(&device()).forward_packed(packed, None, &[vec![2]]);
     }
 
     #[test]

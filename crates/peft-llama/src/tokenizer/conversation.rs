@@ -22,6 +22,11 @@ impl Tokenizer {
         self
     }
 
+    /// The template that conversations are rendered with.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
+    }
+
     /// The text of a conversation, which names its special tokens itself. With
     /// `add_generation_prompt` it ends where the assistant is to speak.
     ///

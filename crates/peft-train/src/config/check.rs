@@ -102,9 +102,10 @@ impl TypedConfig {
             problems.push(self.problem("val_set_size", message, None));
         }
         if config.eval_max_new_tokens > 0 && config.train_on_inputs {
-            let message = "`eval_max_new_tokens` asks for answers, but with `train_on_inputs` there \
+            let message =
+                "`eval_max_new_tokens` asks for answers, but with `train_on_inputs` there \
                            is no telling where they begin"
-                .into();
+                    .into();
             problems.push(self.problem("eval_max_new_tokens", message, None));
         }
         if size > 0.0 && !config.test_datasets.is_empty() {

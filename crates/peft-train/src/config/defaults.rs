@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::{MethodName, TrainingConfig};
+use super::{Devices, MethodName, TrainingConfig};
 use crate::data::DatasetConfig;
 
 impl TrainingConfig {
@@ -71,7 +71,7 @@ impl TrainingConfig {
     }
 }
 
-pub(super) fn auto() -> String {
+pub(super) fn auto() -> Devices {
     "auto".into()
 }
 

@@ -24,6 +24,7 @@
 
 mod check;
 mod defaults;
+mod device;
 mod keys;
 mod method;
 mod problem;
@@ -34,6 +35,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use device::Devices;
 pub use method::{MethodName, Precision};
 pub use problem::{Place, Problem, Problems};
 pub use read::TypedConfig;

@@ -86,7 +86,10 @@ mod tests {
             hint: hint.map(str::to_owned),
         };
         let one = Problems(vec![problem(Some(Place::CommandLine), "bad", Some("fix it"))]);
-        assert_eq!((one.to_string().as_str(), one.hint()), ("command line: bad", Some("fix it".into())));
+        assert_eq!(
+            (one.to_string().as_str(), one.hint()),
+            ("command line: bad", Some("fix it".into()))
+        );
         let several = Problems(vec![
             problem(Some(Place::Line("run.toml".into(), 3)), "bad", Some("fix it")),
             problem(None, "worse", None),

@@ -70,11 +70,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(
-        mut self,
-        entries: BTreeMap<String, Entry>,
-        path: &Path,
-    ) -> Result<TypedConfig, Error> {
+    fn read(mut self, entries: BTreeMap<String, Entry>, path: &Path) -> Result<TypedConfig, Error> {
         let method = entries.get("method").and_then(|entry| entry.value.clone().try_into().ok());
         self.missing(&entries, path);
         let (mut table, mut places) = (Table::new(), BTreeMap::new());

@@ -1,8 +1,8 @@
 //! The JSON schema of a configuration, and what it says of a key in words.
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
-use schemars::Schema;
 use serde_json::{Map, Value};
 
 use super::TrainingConfig;
@@ -97,11 +97,12 @@ fn choices(schema: &Value) -> Option<Vec<String>> {
     let quoted = |value: &Value| value.as_str().map(|text| format!("{text:?}"));
     match (schema["enum"].as_array(), schema["oneOf"].as_array()) {
         (Some(values), _) => values.iter().map(quoted).collect(),
-        (None, Some(variants)) => variants.iter().map(|variant| quoted(&variant["const"])).collect(),
+        (None, Some(variants)) => {
+            variants.iter().map(|variant| quoted(&variant["const"])).collect()
+        }
         (None, None) => None,
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -116,8 +117,12 @@ mod tests {
             let description = property["description"].as_str().unwrap_or_default();
             assert!(description.ends_with('.'), "{key}: {description:?}");
         }
-        let required: Vec<_> =
-            schema["required"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+        let required: Vec<_> = schema["required"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key.as_str().unwrap())
+            .collect();
         assert_eq!(required, ["base_model", "method", "datasets", "output_dir"]);
     }
 

@@ -8,7 +8,7 @@ use peft_core::{Sensitivity, TargetModules};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MethodName, Precision, Problem, Problems, defaults};
+use super::{Devices, MethodName, Precision, Problem, Problems, defaults};
 use crate::Error;
 use crate::data::DatasetConfig;
 
@@ -28,9 +28,9 @@ pub struct TrainingConfig {
     /// Type of the frozen weights and of the computation. Default: that of the checkpoint.
     pub dtype: Option<Precision>,
     /// Device: `auto` (a GPU if one is compiled in and there), `flex`, `ndarray`, `wgpu`, `cuda` or
-    /// `cuda:N`.
+    /// `cuda:N`; or a list of devices that share the batches of a step.
     #[serde(default = "defaults::auto")]
-    pub device: String,
+    pub device: Devices,
 
     /// Linear modules taken: `all-linear` (all but the output head), a regular expression for the
     /// whole path, or a list of names or ends of paths. Default: `all-linear`; with `full`, every
@@ -119,7 +119,7 @@ pub struct TrainingConfig {
     /// Samples per forward pass.
     #[serde(default = "defaults::one")]
     pub micro_batch_size: NonZeroUsize,
-    /// Forward passes per optimizer step.
+    /// Forward passes of each device per optimizer step.
     #[serde(default = "defaults::one")]
     pub gradient_accumulation_steps: NonZeroUsize,
     /// Passes over the data.

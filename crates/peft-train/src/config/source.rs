@@ -110,8 +110,9 @@ mod tests {
     fn what_is_no_setting_is_refused() {
         let message = |text| setting(text).unwrap_err().to_string();
         assert_eq!(message("--lora"), "command line: `--lora` is no setting: it has no `=`");
-        assert!(message("target_modules=[q_proj]").starts_with(
-            "command line: `target_modules`: [q_proj] is not TOML: "
-        ));
+        assert!(
+            message("target_modules=[q_proj]")
+                .starts_with("command line: `target_modules`: [q_proj] is not TOML: ")
+        );
     }
 }

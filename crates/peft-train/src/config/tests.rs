@@ -33,7 +33,7 @@ fn settings_of_the_command_line_go_before_those_of_the_file() {
 #[test]
 fn defaults_are_those_of_the_descriptions() {
     let config = parse("", &[]).unwrap().config;
-    assert_eq!((config.device.as_str(), config.max_grad_norm, config.seed), ("auto", 1.0, 0));
+    assert_eq!((config.device.names(), config.max_grad_norm), (&["auto".to_string()][..], 1.0));
     assert_eq!((config.micro_batch_size.get(), config.logging_steps.get()), (1, 10));
     assert_eq!((config.warmup_ratio, config.min_lr_ratio), (0.1, 0.1));
     let datasets = vec![DatasetConfig::new("d.jsonl")];
@@ -45,10 +45,7 @@ fn defaults_are_those_of_the_descriptions() {
 fn every_wrong_line_is_refused_with_its_place() {
     for (line, message) in [
         ("peroid = 50", "run.toml:5: unknown key `peroid`\nhint: did you mean `period`?"),
-        (
-            "zzz = 1",
-            "run.toml:5: unknown key `zzz`\nhint: `burn-peft schema` lists all settings",
-        ),
+        ("zzz = 1", "run.toml:5: unknown key `zzz`\nhint: `burn-peft schema` lists all settings"),
         (
             "lora_r = 8",
             "run.toml:5: `lora_r` is a setting of lora, dora and pissa, but `method` is \
@@ -59,7 +56,10 @@ fn every_wrong_line_is_refused_with_its_place() {
             "run.toml:5: unknown key `eval_steps`\nhint: there is no such setting: the \
              validation loss is measured at the end of every epoch",
         ),
-        ("period = \"long\"", "run.toml:5: `period` is \"long\", expected a whole number, 1 or more"),
+        (
+            "period = \"long\"",
+            "run.toml:5: `period` is \"long\", expected a whole number, 1 or more",
+        ),
         ("period = 1.5", "run.toml:5: `period` is 1.5, expected a whole number, 1 or more"),
         ("period = -1", "run.toml:5: `period` is -1, expected a whole number, 1 or more"),
         ("period = 0", "run.toml:5: `period` is 0, expected at least 1"),
@@ -68,15 +68,27 @@ fn every_wrong_line_is_refused_with_its_place() {
             "output_dim_factor = -0.5",
             "run.toml:5: `output_dim_factor` is -0.5, expected a share in [0, 1]",
         ),
-        ("learning_rate = -1", "run.toml:5: `learning_rate` is -1, expected a finite rate, 0 or more"),
-        ("learning_rate = inf", "run.toml:5: `learning_rate` is inf, expected a finite rate, 0 or more"),
+        (
+            "learning_rate = -1",
+            "run.toml:5: `learning_rate` is -1, expected a finite rate, 0 or more",
+        ),
+        (
+            "learning_rate = inf",
+            "run.toml:5: `learning_rate` is inf, expected a finite rate, 0 or more",
+        ),
         ("warmup_ratio = 1.1", "run.toml:5: `warmup_ratio` is 1.1, expected a share in [0, 1]"),
-        ("max_grad_norm = nan", "run.toml:5: `max_grad_norm` is NaN, expected a finite norm, 0 or more"),
+        (
+            "max_grad_norm = nan",
+            "run.toml:5: `max_grad_norm` is NaN, expected a finite norm, 0 or more",
+        ),
         (
             "micro_batch_size = 0",
             "run.toml:5: `micro_batch_size` is 0, expected a whole number, 1 or more",
         ),
-        ("dtype = \"int8\"", "run.toml:5: `dtype` is \"int8\", expected one of \"f32\", \"bf16\", \"f16\""),
+        (
+            "dtype = \"int8\"",
+            "run.toml:5: `dtype` is \"int8\", expected one of \"f32\", \"bf16\", \"f16\"",
+        ),
         (
             "update_type = \"sometimes\"",
             "run.toml:5: `update_type` is \"sometimes\", expected one of \"asynchronous\", \
@@ -168,4 +180,19 @@ fn a_written_configuration_reads_back_equal() {
     let config = parse(&more.replace("val_set_size = 0.1\n", ""), &[]).unwrap().config;
     let written = config.to_toml().unwrap();
     assert_eq!(TypedConfig::parse(&written, "run.toml", &[]).unwrap().config, config);
+}
+
+proptest::proptest! {
+    /// Whatever is typed is a configuration, or refused with a reason.
+    #[test]
+    fn no_text_is_too_strange(text in "\\PC{0,80}", setting in "[a-z_]{0,12}=?\\PC{0,20}") {
+        for text in [text.clone(), format!("{GOOD}{text}"), format!("{GOOD}period = {text}")] {
+            for settings in [vec![], vec![setting.clone()]] {
+                if let Err(error) = TypedConfig::parse(&text, "run.toml", &settings) {
+                    proptest::prop_assert!(matches!(error, Error::Config(_)), "{}", error);
+                    proptest::prop_assert!(!error.to_string().is_empty());
+                }
+            }
+        }
+    }
 }

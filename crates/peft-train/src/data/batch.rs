@@ -26,10 +26,15 @@ pub struct Batch {
     pub target_tokens: usize,
     /// Real tokens, without padding.
     pub tokens: usize,
+    /// Number of the batch in its epoch, from 0, whatever device it is on.
+    pub index: usize,
+    /// Targets of the whole optimizer step that the batch belongs to.
+    pub step_targets: usize,
 }
 
 impl Batch {
-    /// Puts one or more samples into a batch on `device`.
+    /// Puts one or more samples into a batch on `device`: the first of its epoch, and alone in its
+    /// step.
     pub fn collate(samples: &[&Sample], device: &Device) -> Self {
         let longest = samples.iter().map(|sample| sample.input_ids.len()).max();
         let width = longest.unwrap_or(0).next_multiple_of(PAD_TO_MULTIPLE_OF);
@@ -45,13 +50,16 @@ impl Batch {
             .iter()
             .flat_map(|sample| padded(sample.input_ids.iter().map(|_| true), false, width));
 
+        let target_tokens = samples.iter().map(|sample| sample.target_tokens()).sum();
         Self {
             input_ids: Tensor::from_data(TensorData::new(ids.collect(), shape), device),
             labels: Tensor::from_data(TensorData::new(labels.collect(), shape), device),
             attention_mask: Tensor::from_data(TensorData::new(mask.collect(), shape), device),
             document_starts: samples.iter().map(|s| s.document_starts.clone()).collect(),
-            target_tokens: samples.iter().map(|sample| sample.target_tokens()).sum(),
+            target_tokens,
             tokens: samples.iter().map(|sample| sample.input_ids.len()).sum(),
+            index: 0,
+            step_targets: target_tokens,
         }
     }
 }

@@ -17,7 +17,7 @@ use burn::{
     tensor::Device,
 };
 
-use super::{Batch, Sample, epoch_order, order::group_by_length};
+use super::{Batch, Sample, epoch_order, order::group_by_length, share::Share};
 
 /// Batches of samples, one epoch per call of [`iter`](DataLoader::iter).
 ///
@@ -29,11 +29,14 @@ use super::{Batch, Sample, epoch_order, order::group_by_length};
 /// and the epoch's number; the last batch of an epoch may be smaller than the others.
 ///
 /// A slice is a range of positions of each epoch's order, so the slices of an epoch together are
-/// that epoch, whatever devices they run on.
+/// that epoch, whatever devices they run on. A loader that is [`dealt_to`](Self::dealt_to) several
+/// devices is sliced otherwise.
 pub struct BatchLoader {
     samples: Arc<[Sample]>,
     positions: Range<usize>,
+    share: Share,
     batch_size: NonZeroUsize,
+    batches_per_step: NonZeroUsize,
     seed: Option<u64>,
     group_by_length: bool,
     resume: Resume,
@@ -54,7 +57,9 @@ impl BatchLoader {
         Self {
             positions: 0..samples.len(),
             samples: samples.into(),
+            share: Share::of_all(NonZeroUsize::MIN),
             batch_size,
+            batches_per_step: NonZeroUsize::MIN,
             seed: None,
             group_by_length: false,
             resume: Resume::default(),
@@ -73,18 +78,37 @@ impl BatchLoader {
         Self { group_by_length, ..self }
     }
 
+    /// Puts that many batches into an optimizer step, by which
+    /// [`Batch::step_targets`] are counted. One by default; an epoch's last step may have fewer.
+    pub fn in_steps_of(self, batches: NonZeroUsize) -> Self {
+        Self { batches_per_step: batches, ..self }
+    }
+
+    /// Deals the batches out to several devices in turn, so that what the devices compute at the
+    /// same time are consecutive batches of the epoch, and a step has the same batches as on one
+    /// device. [`slice`](DataLoader::slice) then makes the share of one device, as the Learner cuts
+    /// the loader into as many equal parts as there are devices: the part that starts at `start`
+    /// samples is that of device `start / (samples / devices)`. The first share tells the progress of
+    /// all, the others tell none.
+    pub fn dealt_to(self, devices: NonZeroUsize) -> Self {
+        Self { share: Share::of_all(devices), ..self }
+    }
+
     /// Goes on in the middle of `epoch` (counted from 0, where the Learner counts from 1): the
-    /// first `iter` leaves out its first `batches` batches. A slice leaves out as many of its own.
+    /// first `iter` leaves out its first `batches` batches. A slice leaves out as many of its own,
+    /// and the share of a device those of them that are its own.
     pub fn resume_at(self, epoch: u64, batches: usize) -> Self {
         Self { resume: Resume { epoch, batches }, next_epoch: AtomicU64::new(epoch), ..self }
     }
 
     /// The same loader with a counter of its own.
-    fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         Self {
             samples: self.samples.clone(),
             positions: self.positions.clone(),
+            share: self.share,
             batch_size: self.batch_size,
+            batches_per_step: self.batches_per_step,
             seed: self.seed,
             group_by_length: self.group_by_length,
             resume: self.resume,
@@ -104,24 +128,34 @@ impl BatchLoader {
         order[self.positions.clone()].to_vec()
     }
 
-    /// Samples of `epoch` consumed before the run was resumed.
-    fn consumed(&self, epoch: u64) -> usize {
-        if epoch != self.resume.epoch {
-            return 0;
-        }
-        let samples = self.resume.batches.saturating_mul(self.batch_size.get());
-        samples.min(self.positions.len())
+    /// The first batch of `epoch` that this loader has still to yield.
+    fn first(&self, epoch: u64) -> usize {
+        self.share.after(if epoch == self.resume.epoch { self.resume.batches } else { 0 })
+    }
+
+    /// The samples of batch `index`, as positions in this loader's order.
+    fn rows(&self, index: usize) -> Range<usize> {
+        self.span(index, 1)
+    }
+
+    /// The samples of `batches` batches from `index` on.
+    fn span(&self, index: usize, batches: usize) -> Range<usize> {
+        let at =
+            |batch: usize| batch.saturating_mul(self.batch_size.get()).min(self.positions.len());
+        at(index)..at(index.saturating_add(batches))
     }
 }
 
 impl DataLoader<Batch> for BatchLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-        Box::new(Epoch { loader: self, order: self.order(epoch), next: self.consumed(epoch) })
+        Box::new(Epoch { loader: self, order: self.order(epoch), next: self.first(epoch) })
     }
 
     fn num_items(&self) -> usize {
-        self.positions.len()
+        let batches = self.positions.len().div_ceil(self.batch_size.get());
+        let own = (self.share.after(0)..batches).step_by(self.share.stride());
+        own.map(|index| self.rows(index).len()).sum()
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
@@ -129,6 +163,9 @@ impl DataLoader<Batch> for BatchLoader {
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        if let Some(share) = self.share.part_at(start, self.positions.len()) {
+            return Arc::new(Self { share, ..self.fork() });
+        }
         let at =
             |offset: usize| self.positions.start.saturating_add(offset).min(self.positions.end);
         Arc::new(Self { positions: at(start)..at(end).max(at(start)), ..self.fork() })
@@ -139,28 +176,43 @@ impl DataLoader<Batch> for BatchLoader {
 struct Epoch<'a> {
     loader: &'a BatchLoader,
     order: Vec<usize>,
+    /// The next batch.
     next: usize,
+}
+
+impl Epoch<'_> {
+    /// Targets of the optimizer step that batch `index` belongs to.
+    fn step_targets(&self, index: usize) -> usize {
+        let per_step = self.loader.batches_per_step.get();
+        let rows = &self.order[self.loader.span(index / per_step * per_step, per_step)];
+        rows.iter().map(|row| self.loader.samples[*row].target_tokens()).sum()
+    }
 }
 
 impl Iterator for Epoch<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = (self.next + self.loader.batch_size.get()).min(self.order.len());
-        let indices = &self.order[self.next..end];
-        if indices.is_empty() {
+        let index = self.next;
+        let rows = &self.order[self.loader.rows(index)];
+        if rows.is_empty() {
             return None;
         }
-        let samples: Vec<_> = indices.iter().map(|index| &self.loader.samples[*index]).collect();
-        self.next = end;
-        Some(Ok(Batch::collate(&samples, &self.loader.device)))
+        let samples: Vec<_> = rows.iter().map(|row| &self.loader.samples[*row]).collect();
+        self.next += self.loader.share.stride();
+        let batch = Batch::collate(&samples, &self.loader.device);
+        Some(Ok(Batch { index, step_targets: self.step_targets(index), ..batch }))
     }
 }
 
 impl DataLoaderIterator<Batch> for Epoch<'_> {
     /// Samples consumed in this epoch, those before a resume included.
     fn progress(&self) -> Progress {
-        Progress::new(self.next, self.order.len(), Some("items".to_owned()))
+        let (done, all) = match self.loader.share.tells_progress() {
+            true => (self.loader.rows(self.next).start, self.order.len()),
+            false => (0, 0),
+        };
+        Progress::new(done, all, Some("items".to_owned()))
     }
 }
 

@@ -25,6 +25,7 @@ mod prepare;
 mod problem;
 mod read;
 mod sample;
+mod share;
 mod tokenize;
 
 pub use batch::{Batch, PAD_TO_MULTIPLE_OF};

@@ -34,10 +34,7 @@ pub(super) fn checked(path: &Path, catalogue: Option<&Catalogue>) -> Result<Insp
     if let Some(catalogue) = catalogue {
         file.check(catalogue).map_err(|e| at(path, e))?;
     }
-    let facts = vec![
-        ("adapter", describe(&file)),
-        ("parameters", grouped(file.num_elements())),
-    ];
+    let facts = vec![("adapter", describe(&file)), ("parameters", grouped(file.num_elements()))];
     Ok(Inspection { facts, tensors })
 }
 

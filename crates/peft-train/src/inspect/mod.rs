@@ -78,19 +78,14 @@ impl Kind {
         ),
         (
             Self::Model,
-            &[
-                "config.json",
-                "model.safetensors",
-                "model.safetensors.index.json",
-                "tokenizer.json",
-            ],
+            &["config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json"],
         ),
         (Self::Checkpoint, &["manifest.json", "manifest.sha256", "state.safetensors"]),
         (Self::Run, &["config.toml", "run.json", "metrics.jsonl"]),
     ];
 
     fn of(path: &Path) -> Result<Self, Error> {
-        std::fs::read_dir(path).map_err(Error::read(path))?;
+        std::fs::metadata(path).map_err(Error::read(path))?;
         let has = |files: &[&str]| files.iter().any(|file| path.join(file).exists());
         let kind = Self::FILES.into_iter().find(|(_, files)| has(files)).map(|(kind, _)| kind);
         kind.ok_or_else(|| Error::NothingToInspect { path: path.into() })
@@ -128,6 +123,9 @@ mod tests {
         let error = Kind::of(dir.path()).unwrap_err();
         assert!(matches!(error, Error::NothingToInspect { .. }), "{error}");
         assert!(error.hint().unwrap().contains("adapter"));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(Kind::of(&file), Err(Error::NothingToInspect { .. })));
         let error = Kind::of(&dir.path().join("absent")).unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
     }

@@ -71,7 +71,9 @@ fn describe(report: &RunReport) -> String {
 
 fn last_loss(history: &History) -> String {
     match history.steps.last() {
-        Some(last) => format!("{} lines, last step {}, loss {:.4}", history.steps.len(), last.step, last.loss),
+        Some(last) => {
+            format!("{} lines, last step {}, loss {:.4}", history.steps.len(), last.step, last.loss)
+        }
         None => "no lines".into(),
     }
 }

@@ -8,6 +8,7 @@ use peft_llama::{ChatTemplate, Checkpoint, LoadDType, Tokenizer};
 
 use super::problem;
 use crate::config::{Problem, TrainingConfig, TypedConfig};
+use crate::run::BaseIdentity;
 
 /// Longest sample where neither the configuration nor the model says less.
 const SEQUENCE_LEN: usize = 2048;
@@ -15,33 +16,50 @@ const SEQUENCE_LEN: usize = 2048;
 /// A base model whose headers were read and are in order.
 pub(super) struct Base {
     pub checkpoint: Checkpoint,
+    pub identity: BaseIdentity,
     pub tokenizer: Tokenizer,
-    pub device: Device,
+    /// The devices of the run; the model is loaded on the first.
+    pub devices: Vec<Device>,
     pub dtype: LoadDType,
     pub catalogue: Catalogue,
 }
 
 /// Opens the base that `typed` names, and fills `sequence_len` into `config`.
-pub(super) fn open(
-    typed: &TypedConfig,
-    config: &mut TrainingConfig,
-) -> Result<Base, Vec<Problem>> {
-    let device = device_by_name(&config.device).map_err(|e| vec![problem(typed, "device", e)]);
+pub(super) fn open(typed: &TypedConfig, config: &mut TrainingConfig) -> Result<Base, Vec<Problem>> {
+    let devices = devices(typed);
     let checkpoint = Checkpoint::open(&config.base_model);
     let checkpoint = checkpoint.map_err(|e| vec![problem(typed, "base_model", e)]);
-    let (device, checkpoint) = match (device, checkpoint) {
-        (Ok(device), Ok(checkpoint)) => (device, checkpoint),
-        (device, checkpoint) => {
-            return Err([device.err(), checkpoint.err()].into_iter().flatten().flatten().collect());
+    let (devices, checkpoint) = match (devices, checkpoint) {
+        (Ok(devices), Ok(checkpoint)) => (devices, checkpoint),
+        (devices, checkpoint) => {
+            return Err([devices.err(), checkpoint.err()]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect());
         }
     };
+    let device = &devices[0];
     let of_base = |error| vec![problem(typed, "base_model", error)];
-    checkpoint.check(&device).map_err(of_base)?;
+    checkpoint.check(device).map_err(of_base)?;
+    let identity = BaseIdentity::of(checkpoint.dir());
+    let identity = identity.map_err(|e| vec![problem(typed, "base_model", e)])?;
     let tokenizer = tokenizer(typed, &checkpoint)?;
-    let dtype = checkpoint.dtype_on(&device, config.dtype.map(Into::into)).map_err(of_base)?;
+    let dtype = checkpoint.dtype_on(device, config.dtype.map(Into::into)).map_err(of_base)?;
     config.sequence_len = Some(sequence_len(typed, &checkpoint)?);
     let catalogue = checkpoint.config().catalogue(&device.clone().autodiff());
-    Ok(Base { checkpoint, tokenizer, device, dtype, catalogue })
+    Ok(Base { checkpoint, identity, tokenizer, devices, dtype, catalogue })
+}
+
+/// The devices by name, at least one.
+fn devices(typed: &TypedConfig) -> Result<Vec<Device>, Vec<Problem>> {
+    let names = typed.config.device.names();
+    if names.is_empty() {
+        let message = "`device` is [], expected at least one device".into();
+        return Err(vec![typed.problem("device", message, None)]);
+    }
+    let found = names.iter().map(|name| device_by_name(name));
+    found.collect::<Result<_, _>>().map_err(|e| vec![problem(typed, "device", e)])
 }
 
 fn tokenizer(typed: &TypedConfig, checkpoint: &Checkpoint) -> Result<Tokenizer, Vec<Problem>> {
@@ -77,6 +95,11 @@ fn sequence_len(
 }
 
 impl Base {
+    /// The device that the model is loaded on.
+    pub fn device(&self) -> &Device {
+        &self.devices[0]
+    }
+
     /// The weight that logits are computed with.
     pub fn output_head(&self) -> &'static str {
         match self.checkpoint.config().tie_word_embeddings {
@@ -89,7 +112,9 @@ impl Base {
         let LoadDType { dtype, requested } = self.dtype;
         match dtype == requested {
             true => Vec::new(),
-            false => vec![format!("the device does not compute in {requested:?}: {dtype:?} is used")],
+            false => {
+                vec![format!("the device does not compute in {requested:?}: {dtype:?} is used")]
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ impl fmt::Display for Plan {
     /// A line or more for each part, notes last. No newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = vec![
-            ("device", format!("{:?}", self.base.device)),
+            ("device", self.devices()),
             ("model", self.model()),
             ("method", self.config.method.to_string()),
             ("adapts", modules(&self.outline)),
@@ -48,6 +48,11 @@ impl Plan {
             grouped(self.outline.counts.total),
             self.base.dtype.dtype,
         )
+    }
+
+    fn devices(&self) -> String {
+        let devices = self.base.devices.iter().map(|device| format!("{device:?}"));
+        devices.collect::<Vec<_>>().join(", ")
     }
 
     fn trained(&self) -> String {

@@ -28,8 +28,10 @@ mod resume;
 mod schedule;
 mod slots;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod training;
+
+use std::num::NonZeroUsize;
 
 use peft_core::{Outline, TunerConfig};
 
@@ -68,7 +70,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Config`] with all that is wrong as far as it can be told at once: first what needs no
     /// data (the base model, the device, the output folder), then the data, then what depends on the
-    /// number of steps.
+    /// number of steps, then whether the checkpoint to go on from belongs to the run.
     pub fn new(typed: &TypedConfig) -> Result<Self, Error> {
         typed.check()?;
         let mut config = typed.config.clone();
@@ -81,10 +83,11 @@ impl Plan {
         let method = MethodSettings::resolve(&mut config, steps.total, head);
         let (outline, slots) = attach(typed, &method, &config, &base, steps)?;
         let memory = memory::estimate(&method, &config, &base, &outline, slots, data.longest());
-        let available = Available::on(&base.device);
-        let mut notes = [base.notes(), data.notes(), schedule::notes(&method, slots, steps)].concat();
+        let available = Available::on(base.device());
+        let mut notes =
+            [base.notes(), data.notes(), schedule::notes(&method, slots, steps)].concat();
         notes.extend(memory::check(typed, memory, available)?);
-        Ok(Self {
+        let plan = Self {
             config: resume::with_absolute_paths(config),
             base,
             data,
@@ -95,7 +98,9 @@ impl Plan {
             memory,
             available,
             notes,
-        })
+        };
+        resume::check(typed, &plan)?;
+        Ok(plan)
     }
 
     /// The configuration, with defaults filled in and paths that hold from anywhere.
@@ -132,9 +137,11 @@ pub(crate) fn tuner_config(config: &TrainingConfig) -> TunerConfig {
 impl TrainingConfig {
     /// Batches, epochs, logs and checkpoints, as a [`Run`](crate::run::Run) takes them.
     pub fn train_config(&self) -> TrainConfig {
+        let devices = NonZeroUsize::new(self.device.names().len());
         TrainConfig {
             micro_batch_size: self.micro_batch_size,
             gradient_accumulation_steps: self.gradient_accumulation_steps,
+            data_parallel_size: devices.unwrap_or(NonZeroUsize::MIN),
             num_epochs: self.num_epochs,
             max_steps: self.max_steps.map(Into::into),
             max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
@@ -152,11 +159,7 @@ impl TrainingConfig {
 
 fn steps(config: &TrainingConfig, samples: usize) -> Steps {
     let train = config.train_config();
-    Steps {
-        samples,
-        per_epoch: train.steps_per_epoch(samples),
-        total: train.total_steps(samples),
-    }
+    Steps { samples, per_epoch: train.steps_per_epoch(samples), total: train.total_steps(samples) }
 }
 
 /// What the method takes of the base, by attaching it to one without weights.

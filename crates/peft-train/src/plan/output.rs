@@ -6,7 +6,7 @@ use super::problem;
 use crate::Error;
 use crate::config::{Problem, TrainingConfig, TypedConfig};
 use crate::report::write_atomic;
-use crate::run::list_checkpoints;
+use crate::run::{is_same, list_checkpoints};
 
 /// Folder of the merged model.
 pub(crate) const FINAL: &str = "final";
@@ -23,9 +23,13 @@ pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
     if let Some(dir) = resume_from_checkpoint {
         let manifest = crate::run::CheckpointManifest::read(dir);
         let whole = manifest.and_then(|manifest| manifest.verify(dir));
-        return whole.map_err(|e| vec![problem(typed, "resume_from_checkpoint", e)]);
+        whole.map_err(|e| vec![problem(typed, "resume_from_checkpoint", e)])?;
     }
-    if *overwrite_output_dir || !output_dir.exists() {
+    let own = resume_from_checkpoint.as_deref().and_then(Path::parent);
+    if *overwrite_output_dir
+        || !output_dir.exists()
+        || own.is_some_and(|own| is_same(own, output_dir))
+    {
         return Ok(());
     }
     let earlier = earlier(output_dir).map_err(|e| vec![problem(typed, "output_dir", e)])?;

@@ -28,10 +28,16 @@ impl Steps {
             many => format!("{many} epochs"),
         };
         let capped = match config.max_steps {
-            Some(max) if max.get() < per_epoch * config.num_epochs.get() => ", ended by `max_steps`",
+            Some(max) if max.get() < per_epoch * config.num_epochs.get() => {
+                ", ended by `max_steps`"
+            }
             _ => "",
         };
-        format!("{total}: {samples} {rows} / ({batch} × {windows}), {epochs}{capped}")
+        let devices = match config.device.names().len() {
+            1 => String::new(),
+            many => format!(" × {many} devices"),
+        };
+        format!("{total}: {samples} {rows} / ({batch} × {windows}{devices}), {epochs}{capped}")
     }
 }
 
@@ -137,6 +143,10 @@ mod tests {
         let text = |settings: &[&str]| STEPS.describe(&config(settings));
         assert_eq!(text(&[]), "100: 3200 samples / (32 × 1), 1 epoch");
         assert_eq!(
+            text(&["device=[\"cuda:0\", \"cuda:1\"]", "gradient_accumulation_steps=4"]),
+            "100: 3200 samples / (32 × 4 × 2 devices), 1 epoch"
+        );
+        assert_eq!(
             text(&["sample_packing=true", "num_epochs=3", "max_steps=100"]),
             "100: 3200 packed rows / (32 × 1), 3 epochs, ended by `max_steps`"
         );
@@ -144,9 +154,8 @@ mod tests {
 
     #[test]
     fn schedules_are_told_with_their_arithmetic() {
-        let text = |method: &MethodSettings| {
-            describe(method, SLOTS, 7, STEPS, &config(&[])).join("\n")
-        };
+        let text =
+            |method: &MethodSettings| describe(method, SLOTS, 7, STEPS, &config(&[])).join("\n");
         let rate = "rate 2e-4 after 10 steps of warm-up, down to 2e-5";
         assert_eq!(
             text(&losia(10)),

@@ -32,9 +32,10 @@ impl SlotPlan {
         }
         let elements = |slot: &Vec<&ParamInfo>| slot.iter().map(|p| p.num_elements()).sum();
         let localized = match config.update_type {
-            UpdateType::Asynchronous => {
-                slots.into_values().max_by_key(|slot| -> usize { elements(slot) }).unwrap_or_default()
-            }
+            UpdateType::Asynchronous => slots
+                .into_values()
+                .max_by_key(|slot| -> usize { elements(slot) })
+                .unwrap_or_default(),
             UpdateType::Synchronous => slots.into_values().flatten().collect(),
             UpdateType::Fixed => Vec::new(),
         };

@@ -11,10 +11,10 @@ use super::{Plan, Steps, measure, output, tuner_config};
 use crate::Error;
 use crate::config::TrainingConfig;
 use crate::data::Sample;
-use crate::progress::LinesOptions;
 use crate::folder::{write_adapter, write_model};
+use crate::progress::LinesOptions;
 use crate::report::{RunReport, RunStatus, Scores, write_report};
-use crate::run::{BaseIdentity, Finished, Run, RunPlan};
+use crate::run::{Finished, Run, RunPlan, caught};
 
 /// What a run is busy with beside training, and how far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,16 +84,17 @@ impl Plan {
         let loading = |at: peft_llama::Progress<'_>| {
             watch(Activity::Loading { done: at.bytes_done, total: at.bytes_total });
         };
-        let (model, _) = base.checkpoint.load(&base.device, dtype, loading)?;
+        let (model, _) = base.checkpoint.load(base.device(), dtype, loading)?;
         let before = measured(&model, &base.tokenizer, &data.valid, &config, watch)?;
         let plan = RunPlan {
             method: method.build()?,
             method_config: method.to_json(),
             tuner_config: tuner_config(&config),
             config: config.train_config(),
+            devices: base.devices,
             train_samples: data.train,
             valid_samples: data.valid.clone(),
-            base: Some(BaseIdentity::of(base.checkpoint.dir())?),
+            base: Some(base.identity),
             output_dir: &config.output_dir,
             resume_from: config.resume_from_checkpoint.as_deref(),
         };
@@ -117,9 +118,9 @@ impl Training {
 
     /// What a [`LinesRenderer`](crate::progress::LinesRenderer) of this run must know.
     pub fn lines(&self) -> LinesOptions {
-        let TrainingConfig { micro_batch_size, gradient_accumulation_steps, .. } = self.config;
+        let train = self.config.train_config();
         LinesOptions {
-            samples_per_step: micro_batch_size.saturating_mul(gradient_accumulation_steps),
+            samples_per_step: train.micro_batch_size.saturating_mul(train.batches_per_step()),
             total_steps: self.steps.total,
             logging_steps: self.config.logging_steps,
         }
@@ -139,16 +140,18 @@ impl Training {
         let finished = run.launch(renderer)?;
         let mut outcome = outcome(&finished, before);
         if let Some(model) = finished.model.filter(|_| outcome.status == RunStatus::Completed) {
-            outcome.after = measured(&model, &tokenizer, &valid, &config, watch)?;
             watch(Activity::Saving);
             let dir = config.output_dir.join(output::FINAL);
-            write_model(&model, &checkpoint, &dir, None)?;
+            write_model(&model, &checkpoint, &dir, None, tokenizer.chat_template())?;
             outcome.final_model = Some(dir);
             if let Some(adapter) = &finished.adapter {
                 let dir = config.output_dir.join(output::ADAPTER);
                 write_adapter(adapter, &dir)?;
                 outcome.adapter = Some(dir);
             }
+            amend_report(&config, &outcome)?; // measuring may fail, and what was trained is safe
+            let after = caught(|| measured(&model, &tokenizer, &valid, &config, watch));
+            outcome.after = after.map_err(|reason| Error::Device { reason })??;
         }
         amend_report(&config, &outcome)?;
         Ok(outcome)

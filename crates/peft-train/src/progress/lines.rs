@@ -17,9 +17,10 @@ use super::latest::LatestMetrics;
 /// What a [`LinesRenderer`] must know to count steps, which the Learner does not report.
 #[derive(Clone, Copy, Debug)]
 pub struct LinesOptions {
-    /// Samples in one optimizer step: batch size times accumulated batches.
+    /// Samples in one optimizer step: batch size times batches of all devices.
     pub samples_per_step: NonZeroUsize,
-    /// Optimizer steps in the whole run.
+    /// Optimizer steps in the whole run. Lines count skipped steps too, and where these make the run
+    /// longer its total is shown as it grows.
     pub total_steps: usize,
     /// Steps from one line to the next.
     pub logging_steps: NonZeroUsize,
@@ -37,6 +38,8 @@ pub struct LinesRenderer<W> {
     epochs: usize,
     split: String,
     split_samples: usize,
+    /// The last step that was reported. Where several devices share one, each reports it.
+    reported: usize,
     metrics: LatestMetrics,
 }
 
@@ -50,6 +53,7 @@ impl<W: Write> LinesRenderer<W> {
             epochs: 0,
             split: String::new(),
             split_samples: 0,
+            reported: 0,
             metrics: LatestMetrics::default(),
         }
     }
@@ -108,15 +112,22 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for LinesRenderer<W> {
         }
         let every = self.options.logging_steps.get();
         let step = self.finished_step(items_processed);
-        if let Some(step) = step.filter(|step| step.is_multiple_of(every)) {
-            let (epoch, epochs, steps) = (self.epoch, self.epochs, self.options.total_steps);
+        if let Some(step) = step.filter(|step| step.is_multiple_of(every) && *step > self.reported)
+        {
+            self.reported = step;
+            let (epoch, epochs) = (self.epoch, self.epochs);
+            let steps = self.options.total_steps.max(step);
             let numbers = self.metrics.numbers();
             self.line(&format!("epoch {epoch}/{epochs}  step {step}/{steps}{numbers}"));
         }
     }
 
-    /// By now the metrics hold the split's own values instead of the last batch's.
+    /// By now the metrics hold the split's own values instead of the last batch's. A run without a
+    /// validation has an empty split for it.
     fn end_split(&mut self) {
+        if self.split_samples == 0 {
+            return;
+        }
         let (epoch, epochs, split) = (self.epoch, self.epochs, &self.split);
         let line = format!("epoch {epoch}/{epochs}  {split}{}", self.metrics.numbers());
         self.line(&line);
@@ -246,7 +257,27 @@ mod tests {
         renderer.start_split("train", 10);
         renderer.update_split(8);
         renderer.update_split(10);
+        renderer.update_split(10); // of another device
         assert_eq!(output(renderer), ["epoch 2/2  step 6/6"]);
+    }
+
+    #[test]
+    fn steps_that_make_up_for_skipped_ones_count_on() {
+        let mut renderer = renderer();
+        renderer.start(3, 3, None, None);
+        renderer.start_split("train", 10);
+        renderer.update_split(8);
+        assert_eq!(output(renderer), ["epoch 3/3  step 8/8"]);
+    }
+
+    #[test]
+    fn a_split_without_samples_has_no_line() {
+        let mut renderer = renderer();
+        renderer.start(1, 1, None, None);
+        renderer.start_split("valid", 0);
+        renderer.update_valid(numeric("Loss", f64::NAN));
+        renderer.end_split();
+        assert!(output(renderer).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::Error;
 pub struct History {
     /// The logged steps, in order.
     pub steps: Vec<LoggedStep>,
-    /// Step before each validation, from 0, and the validation's mean loss per target token.
+    /// Steps before each validation, and its mean loss per target token.
     pub evaluations: Vec<(usize, f64)>,
     /// Steps that were skipped, from 0; one that was tried again in vain is there several times.
     pub skipped: Vec<usize>,

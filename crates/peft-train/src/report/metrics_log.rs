@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The writer of `metrics.jsonl`. Every object has an unsigned integer `step`, and the steps
-/// never decrease.
+/// The writer of `metrics.jsonl`. Every object has an unsigned integer `windows`, the optimizer
+/// steps taken or skipped when it was written, which never decreases.
 #[derive(Debug)]
 pub struct MetricsLog {
     path: PathBuf,
@@ -32,14 +32,14 @@ impl MetricsLog {
         Ok(Self { path, file })
     }
 
-    /// Goes on with the log in the folder `dir`, or starts one if there is none. Lines from
-    /// `step` on, which the resumed run will write again, are removed, and so is a last line that
-    /// a crash left unfinished.
+    /// Goes on with the log in the folder `dir`, or starts one if there is none. Lines of a later
+    /// state than after `windows` steps, taken or skipped, which the resumed run will write again,
+    /// are removed, and so is a last line that a crash left unfinished.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::BadMetricsLine`] when a finished line has no `step`; the file
+    /// [`Error::Io`], or [`Error::BadMetricsLine`] when a finished line has no `windows`; the file
     /// is then left as it is.
-    pub fn resume(dir: &Path, step: u64) -> Result<Self, Error> {
+    pub fn resume(dir: &Path, windows: u64) -> Result<Self, Error> {
         let path = dir.join(Self::FILE_NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -47,7 +47,7 @@ impl MetricsLog {
         let mut content = Vec::new();
         file.read_to_end(&mut content).map_err(Error::read(&path))?;
 
-        let length = length_before(&content, step, &path)?;
+        let length = length_until(&content, windows, &path)?;
         file.set_len(length).map_err(Error::write(&path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::write(&path))?;
         Ok(Self { path, file })
@@ -79,18 +79,18 @@ impl MetricsLog {
 
 #[derive(Deserialize)]
 struct Stamp {
-    step: u64,
+    windows: u64,
 }
 
-/// The bytes of the finished lines before `step`.
-fn length_before(content: &[u8], step: u64, path: &Path) -> Result<u64, Error> {
+/// The bytes of the finished lines written after at most `windows` windows.
+fn length_until(content: &[u8], windows: u64, path: &Path) -> Result<u64, Error> {
     let mut length = 0;
     let lines = content.split_inclusive(|byte| *byte == b'\n');
     for (index, line) in lines.filter(|line| line.ends_with(b"\n")).enumerate() {
         let stamp: Stamp = serde_json::from_slice(line).map_err(|source| {
             Error::BadMetricsLine { path: path.to_owned(), line: index + 1, source }
         })?;
-        if stamp.step >= step {
+        if stamp.windows > windows {
             break;
         }
         length += line.len() as u64;
@@ -128,21 +128,21 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_log_goes_on_before_the_step() {
+    fn a_resumed_log_goes_on_after_the_windows() {
         let cases = [
-            ("{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n", "{\"step\":1}\n"),
-            ("{\"step\":1}\n{\"step\":1}\n", "{\"step\":1}\n{\"step\":1}\n"),
+            ("{\"windows\":1}\n{\"windows\":2}\n{\"windows\":3}\n", "{\"windows\":1}\n"),
+            ("{\"windows\":1}\n{\"windows\":1}\n", "{\"windows\":1}\n{\"windows\":1}\n"),
             // Unfinished, though it would parse: its number may have lost digits.
-            ("{\"step\":1}\n{\"step\":1", "{\"step\":1}\n"),
-            ("{\"step\":1}", ""),
-            ("{\"step\":5}\n", ""),
+            ("{\"windows\":1}\n{\"windows\":1", "{\"windows\":1}\n"),
+            ("{\"windows\":1}", ""),
+            ("{\"windows\":5}\n", ""),
             ("", ""),
         ];
         for (before, kept) in cases {
             let folder = folder(before);
-            let mut log = MetricsLog::resume(folder.path(), 2).unwrap();
-            log.write(&json!({"step": 2})).unwrap();
-            assert_eq!(content(&folder), format!("{kept}{{\"step\":2}}\n"), "{before}");
+            let mut log = MetricsLog::resume(folder.path(), 1).unwrap();
+            log.write(&json!({"windows": 2})).unwrap();
+            assert_eq!(content(&folder), format!("{kept}{{\"windows\":2}}\n"), "{before}");
         }
     }
 
@@ -154,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_a_step_is_named_and_nothing_is_removed() {
-        for bad in ["{\"loss\":1}", "not JSON", "{\"step\":-1}"] {
-            let before = format!("{{\"step\":1}}\n{bad}\n{{\"step\":3}}\n");
+    fn a_line_without_its_windows_is_named_and_nothing_is_removed() {
+        for bad in ["{\"loss\":1}", "not JSON", "{\"windows\":-1}"] {
+            let before = format!("{{\"windows\":1}}\n{bad}\n{{\"windows\":3}}\n");
             let folder = folder(&before);
             let error = MetricsLog::resume(folder.path(), 3).unwrap_err();
             assert!(error.to_string().contains("metrics.jsonl:2: expected"), "{error}");

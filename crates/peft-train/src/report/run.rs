@@ -29,7 +29,8 @@ pub struct RunReport {
     /// Steps skipped because their loss or gradients were not finite, likewise.
     #[serde(default)]
     pub skipped_steps: usize,
-    /// Wall time of the training since it was last started or resumed, in seconds.
+    /// Wall time of the training since it was last started or resumed, in seconds; a resume that
+    /// finds nothing left to train on does not count.
     pub seconds: f64,
     /// Real (unpadded) training tokens per second.
     pub tokens_per_second: f64,

@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 pub struct TrainConfig {
     /// Samples per forward pass.
     pub micro_batch_size: NonZeroUsize,
-    /// Forward passes per optimizer step. A last, partial window of an epoch is a step too.
+    /// Forward passes of each device per optimizer step. A last, partial window of an epoch is a
+    /// step too.
     pub gradient_accumulation_steps: NonZeroUsize,
+    /// Devices that share the batches of a step.
+    pub data_parallel_size: NonZeroUsize,
     /// Passes over the training data.
     pub num_epochs: NonZeroUsize,
     /// Stops after that many optimizer steps, if the epochs have not ended before.
@@ -21,7 +24,7 @@ pub struct TrainConfig {
     pub max_grad_norm: Option<f64>,
     /// Decay of densely trained parameters, decoupled (AdamW).
     pub weight_decay: f32,
-    /// Seed of the order of samples.
+    /// Seed of the order of samples and of dropout.
     pub seed: u64,
     /// Puts samples of like length into a batch, to save padding.
     pub group_by_length: bool,
@@ -47,6 +50,7 @@ impl Default for TrainConfig {
         Self {
             micro_batch_size: one,
             gradient_accumulation_steps: one,
+            data_parallel_size: one,
             num_epochs: one,
             max_steps: None,
             max_grad_norm: Some(1.0),
@@ -63,10 +67,15 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Batches in an optimizer step, on all devices together.
+    pub fn batches_per_step(&self) -> NonZeroUsize {
+        self.gradient_accumulation_steps.saturating_mul(self.data_parallel_size)
+    }
+
     /// Optimizer steps in an epoch of `samples`.
     pub fn steps_per_epoch(&self, samples: usize) -> usize {
         let batches = samples.div_ceil(self.micro_batch_size.get());
-        batches.div_ceil(self.gradient_accumulation_steps.get())
+        batches.div_ceil(self.batches_per_step().get())
     }
 
     /// Optimizer steps of the whole run on `samples`: what schedules are made for.
@@ -75,20 +84,27 @@ impl TrainConfig {
         self.max_steps.map_or(all, |max| all.min(max))
     }
 
-    /// Epoch, from 0, and batches already consumed in it after `windows` optimizer steps, skipped
-    /// ones included.
+    /// Epochs these steps take, the last of them perhaps in part, where none is skipped.
+    pub(super) fn epochs(&self, samples: usize) -> usize {
+        self.total_steps(samples).div_ceil(self.steps_per_epoch(samples).max(1))
+    }
+
+    /// Epoch, from 0, and batches already consumed in it, on all devices together, after `windows`
+    /// optimizer steps, skipped ones included.
     pub(super) fn position(&self, windows: usize, samples: usize) -> (u64, usize) {
         let per_epoch = self.steps_per_epoch(samples).max(1);
-        let within = windows % per_epoch * self.gradient_accumulation_steps.get();
+        let within = windows % per_epoch * self.batches_per_step().get();
         ((windows / per_epoch) as u64, within)
     }
 
     /// The settings that decide the weights, which a resume may not change. The others say what is
-    /// written and when a run gives up.
+    /// written and when a run gives up. How the batches of a step are shared out between devices
+    /// and rounds decides nothing.
     pub(super) fn identity(&self) -> Value {
         let Self {
             micro_batch_size,
-            gradient_accumulation_steps,
+            gradient_accumulation_steps: _,
+            data_parallel_size: _,
             num_epochs,
             max_steps,
             max_grad_norm,
@@ -103,7 +119,7 @@ impl TrainConfig {
         } = self;
         json!({
             "micro_batch_size": micro_batch_size,
-            "gradient_accumulation_steps": gradient_accumulation_steps,
+            "batches_per_step": self.batches_per_step(),
             "num_epochs": num_epochs,
             "max_steps": max_steps,
             "max_grad_norm": max_grad_norm,
@@ -134,5 +150,21 @@ mod tests {
         assert_eq!(config.position(6, 18), (2, 0));
         let capped = TrainConfig { max_steps: Some(5), ..config };
         assert_eq!(capped.total_steps(18), 5);
+    }
+
+    #[test]
+    fn devices_share_the_batches_of_a_step() {
+        let of = |n| NonZeroUsize::new(n).unwrap();
+        let one = TrainConfig { gradient_accumulation_steps: of(6), ..Default::default() };
+        let three = TrainConfig {
+            gradient_accumulation_steps: of(2),
+            data_parallel_size: of(3),
+            ..Default::default()
+        };
+        for config in [&one, &three] {
+            // 20 samples: 20 batches, 4 steps (6 + 6 + 6 + 2).
+            assert_eq!((config.steps_per_epoch(20), config.position(6, 20)), (4, (1, 12)));
+        }
+        assert_eq!(one.identity(), three.identity());
     }
 }

@@ -92,8 +92,9 @@ fn conclude(state: &State, model: &CausalLm) -> Result<(CausalLm, Option<Adapter
     Ok((merged, adapter))
 }
 
-/// Puts what was trained where a failed merge does not lose it. Where that fails too, the merge's
-/// error is all there is to say.
+/// Puts what was trained where a failed merge does not lose it: in a checkpoint, and in an adapter's
+/// file unless its ranks are not decided. Where the checkpoint fails too, the merge's error is all
+/// there is to say.
 fn rescue(state: &mut State, model: &CausalLm, error: Error) -> Error {
     let checkpoint = match state.save(model) {
         Ok(checkpoint) => checkpoint,
@@ -104,8 +105,10 @@ fn rescue(state: &mut State, model: &CausalLm, error: Error) -> Error {
         std::fs::create_dir_all(&dir).ok()?;
         adapter.write(&dir).ok()
     };
-    let adapter = state.tuner.export(model).ok().flatten().and_then(write);
-    let adapter = adapter.map(|_| dir);
+    let adapter = match &error {
+        Error::Method(peft_core::Error::NotAllocated { .. }) => None,
+        _ => state.tuner.export(model).ok().flatten().and_then(write).map(|_| dir),
+    };
     Error::Unmerged { source: Box::new(error), checkpoint, adapter }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use burn::tensor::DType;
+use peft_core::TunerConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::config::TrainConfig;
 use super::fingerprint::fingerprint;
 use crate::Error;
 use crate::data::Sample;
@@ -57,7 +60,34 @@ impl BaseIdentity {
     }
 }
 
+/// Settings that decide the weights: the method's, those of `run`, what `tuner` trains whole.
+pub(crate) fn settings(method: &Value, run: &TrainConfig, tuner: &TunerConfig) -> Value {
+    json!({
+        "method": method,
+        "run": run.identity(),
+        "modules_to_save": tuner.modules_to_save,
+    })
+}
+
 impl RunIdentity {
+    /// Of a run that trains a base, whose weights are `dtype`, with `method` on `samples`.
+    pub(crate) fn new(
+        method: &str,
+        settings: Value,
+        samples: &[Sample],
+        dtype: DType,
+        base: Option<BaseIdentity>,
+    ) -> Self {
+        Self {
+            method: method.into(),
+            config: settings,
+            samples: samples.len(),
+            data: hash_samples(samples),
+            dtype: format!("{dtype:?}"),
+            base,
+        }
+    }
+
     /// The first thing in which this identity, read from a checkpoint, differs from that of the
     /// run, with both values.
     pub(super) fn difference(&self, run: &Self) -> Result<Option<String>, Error> {
@@ -92,7 +122,7 @@ fn first_difference(key: &str, a: &Value, b: &Value) -> Option<(String, Value, V
 }
 
 /// SHA-256 of the samples' ids, labels and borders, in their order.
-pub(super) fn hash_samples(samples: &[Sample]) -> String {
+fn hash_samples(samples: &[Sample]) -> String {
     let mut hash = Sha256::new();
     let length = |length: usize| (length as u64).to_le_bytes();
     for Sample { input_ids, labels, document_starts } in samples {
@@ -118,7 +148,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn sample(ids: &[u32], labels: &[i64]) -> Sample {
         Sample::new(ids.to_vec(), labels.to_vec())

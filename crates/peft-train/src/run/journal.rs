@@ -17,10 +17,12 @@ pub(super) struct Journal {
     tokens: usize,
 }
 
-/// The line of a step.
+/// The line of a step. As in every line, `step` is how many steps were taken before it, and
+/// `windows` how many were taken or skipped when it was written.
 #[derive(Serialize)]
 struct StepLine<'a> {
     step: usize,
+    windows: usize,
     loss: f32,
     learning_rate: f64,
     grad_norm: Option<f32>,
@@ -29,7 +31,7 @@ struct StepLine<'a> {
     penalty: Option<f32>,
     tokens: usize,
     target_tokens: usize,
-    /// Since the last line, as all that follows.
+    /// Since the last line, as are speed and times.
     seconds: f64,
     tokens_per_second: f64,
     time: StepTime,
@@ -44,6 +46,7 @@ struct StepLine<'a> {
 #[derive(Serialize)]
 struct SkippedLine {
     step: usize,
+    windows: usize,
     skipped: bool,
     loss: f32,
     grad_norm: f32,
@@ -53,6 +56,7 @@ struct SkippedLine {
 #[derive(Serialize)]
 struct EvaluationLine {
     step: usize,
+    windows: usize,
     eval_loss: f64,
 }
 
@@ -85,6 +89,7 @@ impl Journal {
         let scalar = |value: &Option<Tensor<1>>| value.clone().map(Error::scalar).transpose();
         self.log.write(&StepLine {
             step: report.step,
+            windows: report.step + 1 + skipped_steps,
             loss,
             learning_rate: report.learning_rate,
             grad_norm: scalar(&report.grad_norm)?,
@@ -108,11 +113,19 @@ impl Journal {
         skipped_steps: usize,
     ) -> Result<(), Error> {
         let Measured { loss, grad_norm } = measured;
-        self.log.write(&SkippedLine { step, skipped: true, loss, grad_norm, skipped_steps })
+        let windows = step + skipped_steps;
+        let skipped = true;
+        self.log.write(&SkippedLine { step, windows, skipped, loss, grad_norm, skipped_steps })
     }
 
-    /// Writes the validation loss after `steps` steps.
-    pub fn evaluation(&mut self, steps: usize, eval_loss: f64) -> Result<(), Error> {
-        self.log.write(&EvaluationLine { step: steps.saturating_sub(1), eval_loss })
+    /// Writes the validation loss after `steps` steps, and `skipped_steps` that were not taken.
+    pub fn evaluation(
+        &mut self,
+        steps: usize,
+        skipped_steps: usize,
+        eval_loss: f64,
+    ) -> Result<(), Error> {
+        let windows = steps + skipped_steps;
+        self.log.write(&EvaluationLine { step: steps, windows, eval_loss })
     }
 }

@@ -3,28 +3,32 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use super::checkpoint::remove_leftovers;
 use crate::Error;
 
 /// Holds an output folder until it is dropped or the process ends, however it ends.
-pub(super) struct OutputLock {
+pub(crate) struct OutputLock {
     _file: Option<File>,
 }
 
 impl OutputLock {
-    /// Takes the folder. File systems that know no locks give none, and nothing is refused there.
+    /// Takes the folder, and brings it in order after a process that was killed there. File systems
+    /// that know no locks give none, and nothing is refused there.
     ///
     /// # Errors
     /// [`Error::OutputDirLocked`] if a run that is alive holds it; [`Error::Io`].
     pub fn take(output_dir: &Path) -> Result<Self, Error> {
         let path = output_dir.join(".lock");
         let file = File::create(&path).map_err(Error::write(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: Some(file) }),
+        let file = match file.try_lock() {
+            Ok(()) => Some(file),
             Err(TryLockError::WouldBlock) => {
-                Err(Error::OutputDirLocked { path: output_dir.into() })
+                return Err(Error::OutputDirLocked { path: output_dir.into() });
             }
-            Err(TryLockError::Error(_)) => Ok(Self { _file: None }),
-        }
+            Err(TryLockError::Error(_)) => None,
+        };
+        remove_leftovers(output_dir)?;
+        Ok(Self { _file: file })
     }
 }
 

@@ -53,27 +53,30 @@ impl TrainStep for FineTune {
     type Input = Batch;
     type Output = BatchLoss;
 
+    /// Leaves the gradients to the session, which adds them up in the order of the batches, where
+    /// the Learner does so in the order in which devices finish.
     fn step(&self, batch: Batch) -> TrainOutput<BatchLoss> {
-        self.session.before_forward(&batch.input_ids.device());
+        let turn = self.session.before_forward(&batch);
         let sum = self.loss_sum(&batch);
-        let reference = self.session.count(&batch, sum.clone().detach().inner());
-        let grads = sum.clone().div_scalar(reference).backward();
-        let output = TrainOutput::new(self, grads, BatchLoss::of(sum.detach(), &batch));
-        self.session.after_backward();
-        output
+        drop(turn);
+        self.session.count(&batch, sum.clone().detach().inner());
+        let grads = sum.clone().div_scalar(batch.step_targets.max(1) as f64).backward();
+        let grads = GradientsParams::from_grads(grads, &self.model);
+        self.session.after_backward(&self.model, &batch, grads);
+        TrainOutput { grads: GradientsParams::new(), item: BatchLoss::of(sum.detach(), &batch) }
     }
 
     fn optimize(
         self,
         optim: &mut ModuleOptimizer,
         _lr: ModuleLearningRate,
-        grads: GradientsParams,
+        _grads: GradientsParams,
     ) -> Self {
         let Self { model, session } = self;
         // What the Learner gets back if the step fails. It holds a handle of its own during this
         // call, so that another costs nothing.
         let before = model.clone();
-        let model = session.advance(model, optim, grads).unwrap_or(before);
+        let model = session.advance(model, optim).unwrap_or(before);
         Self { model, session }
     }
 
@@ -83,7 +86,7 @@ impl TrainStep for FineTune {
         _lr: ModuleLearningRate,
         _grads: MultiGradientsParams,
     ) -> Self {
-        self.session.refuse_multiple_devices();
+        self.session.refuse_sharded_optimizer();
         self
     }
 }

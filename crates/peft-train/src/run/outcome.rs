@@ -17,18 +17,22 @@ use crate::report::{RunReport, RunStatus, peak_memory_bytes};
 pub(super) struct Outcome {
     output_dir: PathBuf,
     run: RunIdentity,
-    device: Device,
+    devices: Vec<Device>,
     counts: ParamCounts,
+    /// What was said when the checkpoint was left that the run goes on from.
+    earlier: Option<RunReport>,
     start: Instant,
 }
 
 impl Outcome {
     pub fn of(run: &Run, start: Instant) -> Self {
-        let state = run.session.lock();
+        let state = run.training.session.lock();
+        let resumed = state.saver.last_path().and_then(Path::parent);
         Self {
+            earlier: resumed.and_then(|dir| RunReport::read(dir).ok()),
             output_dir: state.saver.output_dir.clone(),
             run: state.saver.run.clone(),
-            device: run.device.clone(),
+            devices: run.training.devices.clone(),
             counts: state.tuner.counts(),
             start,
         }
@@ -49,10 +53,12 @@ impl Outcome {
     }
 
     fn ended(&self, status: RunStatus, state: &State) -> RunReport {
+        let (seconds, tokens_per_second) = self.pace(state.tokens);
         RunReport {
             steps: state.tuner.steps(),
             skipped_steps: state.skips.total,
-            tokens_per_second: state.tokens as f64 / self.start.elapsed().as_secs_f64(),
+            seconds,
+            tokens_per_second,
             checkpoint: state.saver.last_path().map(Path::to_owned),
             best_eval_loss: state.saver.best.map(|best| best.eval_loss),
             best_checkpoint: state.saver.best_path(),
@@ -60,11 +66,23 @@ impl Outcome {
         }
     }
 
+    /// Seconds, and tokens per second: of the run's last training, which is an earlier process's
+    /// where this one had nothing left to train on.
+    fn pace(&self, tokens: usize) -> (f64, f64) {
+        match &self.earlier {
+            Some(earlier) if tokens == 0 => (earlier.seconds, earlier.tokens_per_second),
+            _ => {
+                let seconds = self.start.elapsed().as_secs_f64();
+                (seconds, tokens as f64 / seconds)
+            }
+        }
+    }
+
     fn report(&self, status: RunStatus) -> RunReport {
         RunReport {
             version: env!("CARGO_PKG_VERSION").into(),
             config: serde_json::json!({ "method": self.run.method, "settings": self.run.config }),
-            device: format!("{:?}", self.device.clone().inner()),
+            device: names(&self.devices),
             dtype: self.run.dtype.clone(),
             status,
             error: None,
@@ -83,4 +101,9 @@ impl Outcome {
             known: None,
         }
     }
+}
+
+fn names(devices: &[Device]) -> String {
+    let names = devices.iter().map(|device| format!("{:?}", device.clone().inner()));
+    names.collect::<Vec<_>>().join(", ")
 }

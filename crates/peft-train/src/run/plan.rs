@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use peft_core::{Method, TunerConfig};
 use peft_llama::CausalLm;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::config::TrainConfig;
-use super::identity::{BaseIdentity, RunIdentity, hash_samples};
+use super::identity::{BaseIdentity, RunIdentity, settings};
 use crate::data::Sample;
 
 /// What a run is made of, beside the model.
@@ -20,6 +21,10 @@ pub struct RunPlan<'a> {
     pub tuner_config: TunerConfig,
     /// Batches, epochs, logs and checkpoints.
     pub config: TrainConfig,
+    /// The devices to train on, as many as the configuration's `data_parallel_size`. The first is
+    /// that of the model: the method's decisions and steps are made there. Empty for that device
+    /// alone. A device may be listed several times.
+    pub devices: Vec<Device>,
     /// Samples to train on; shuffled by the configuration's seed.
     pub train_samples: Vec<Sample>,
     /// Samples for a validation loss at the end of each whole epoch, in their own order.
@@ -37,17 +42,9 @@ pub struct RunPlan<'a> {
 impl RunPlan<'_> {
     /// By what a resume recognises the run of this plan on `model`.
     pub(super) fn identity(&self, model: &CausalLm) -> RunIdentity {
-        RunIdentity {
-            method: self.method.name().to_string(),
-            config: json!({
-                "method": self.method_config,
-                "run": self.config.identity(),
-                "modules_to_save": self.tuner_config.modules_to_save,
-            }),
-            samples: self.train_samples.len(),
-            data: hash_samples(&self.train_samples),
-            dtype: format!("{:?}", model.model.embed_tokens.weight.base().dtype()),
-            base: self.base.clone(),
-        }
+        let settings = settings(&self.method_config, &self.config, &self.tuner_config);
+        let dtype = model.model.embed_tokens.weight.base().dtype();
+        let (method, samples) = (self.method.name(), &self.train_samples);
+        RunIdentity::new(method, settings, samples, dtype, self.base.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! From a plan to a run that is ready: every refusal comes before the first step.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
@@ -19,18 +19,20 @@ use super::plan::RunPlan;
 use super::saver::{Best, Saver};
 use super::session::Session;
 use super::state::{Skips, State};
+use super::training::Training;
 use super::validation::Validation;
 use super::window::Window;
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
 use crate::report::{History, MetricsLog};
+use crate::staged;
 
 pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> {
+    let devices = devices(&model, &plan)?;
     check_schedules(&plan)?;
-    let lock = claim(plan.output_dir, plan.resume_from, plan.config.overwrite_output_dir)?;
+    let (lock, replaced) = claim(plan.output_dir, plan.resume_from, &plan.config)?;
     let samples = plan.train_samples.len();
     let identity = plan.identity(&model);
-    let device = model.model.embed_tokens.weight.base().device().autodiff();
     let RunPlan { method, tuner_config, config, train_samples, valid_samples, .. } = plan;
     let (output_dir, resume_from) = (plan.output_dir, plan.resume_from);
 
@@ -39,9 +41,11 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
         resume_from.map(|dir| checkpoint::read(dir, &identity, optim)).transpose()
     })?;
     let Attached { model, tuner, optim, skipped } = attached;
+    // Only a run that was accepted replaces another.
+    replaced.iter().try_for_each(|path| staged::remove(path))?;
     let at = (tuner.steps(), skipped);
     let (log, best) = match resume_from {
-        Some(_) => resume_log(output_dir, at.0)?,
+        Some(_) => resume_log(output_dir, at.0 + at.1)?,
         None => (MetricsLog::create(output_dir)?, None),
     };
     let saver = Saver {
@@ -53,11 +57,11 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
     };
     let probe = probe(&train_samples);
     let validation = Validation::of(valid_samples.len());
-    let (epoch, [train, valid]) =
-        loaders(&config, at.0 + at.1, train_samples, valid_samples, &device);
+    let [train, valid] = loaders(&config, train_samples, valid_samples, &devices[0]);
     let session = Session::new(State {
         tuner,
         config,
+        device: devices[0].clone().inner(),
         samples,
         journal: Journal::new(log),
         saver,
@@ -66,12 +70,34 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
         skips: Skips { total: skipped, in_a_row: 0 },
         tokens: 0,
         window: Window::default(),
-        optim: Some(optim.clone()),
+        passes: 0,
+        optim: Some(optim),
         probe,
         error: None,
         _lock: lock,
     });
-    Ok(Run { model, session, optim, train, valid, device, epochs_done: epoch })
+    Ok(Run { model, training: Training { session, train, valid, devices } })
+}
+
+/// The devices to train on, that of the model first.
+fn devices(model: &CausalLm, plan: &RunPlan<'_>) -> Result<Vec<Device>, Error> {
+    let of_model = model.model.embed_tokens.weight.base().device().inner();
+    let devices = match plan.devices.is_empty() {
+        true => vec![of_model.clone()],
+        false => plan.devices.iter().map(|device| device.clone().inner()).collect(),
+    };
+    let (expected, samples) = (plan.config.data_parallel_size.get(), plan.train_samples.len());
+    if devices.len() != expected {
+        return Err(Error::DataParallelSize { devices: devices.len(), expected });
+    }
+    if devices[0] != of_model {
+        let [model, first] = [&of_model, &devices[0]].map(|device| format!("{device:?}"));
+        return Err(Error::MainDevice { model, first });
+    }
+    if expected > 1 && samples < expected {
+        return Err(Error::FewSamples { samples, devices: expected });
+    }
+    Ok(devices.into_iter().map(Device::autodiff).collect())
 }
 
 /// Schedules that end before or after the run would train something else than was asked for.
@@ -83,23 +109,30 @@ fn check_schedules(plan: &RunPlan<'_>) -> Result<(), Error> {
     }
 }
 
-/// Makes the output folder this run's own, and free of what another left.
-fn claim(output_dir: &Path, resume: Option<&Path>, overwrite: bool) -> Result<OutputLock, Error> {
+/// Makes the output folder this run's own. Beside the lock, the checkpoints of another run that this
+/// one is to replace.
+fn claim(
+    output_dir: &Path,
+    resume: Option<&Path>,
+    config: &TrainConfig,
+) -> Result<(OutputLock, Vec<PathBuf>), Error> {
     std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
     let lock = OutputLock::take(output_dir)?;
-    checkpoint::remove_leftovers(output_dir)?;
     if resume.and_then(Path::parent).is_some_and(|from| is_same(from, output_dir)) {
-        return Ok(lock);
+        return Ok((lock, Vec::new()));
     }
-    let earlier = checkpoint::list(output_dir)?;
-    if let Some((_, newest)) = earlier.last().filter(|_| !overwrite) {
-        return Err(Error::OutputDirInUse { path: output_dir.into(), checkpoint: newest.clone() });
+    let earlier: Vec<_> = checkpoint::list(output_dir)?.into_iter().map(|(_, dir)| dir).collect();
+    match earlier.last().filter(|_| !config.overwrite_output_dir) {
+        Some(newest) => {
+            let (path, checkpoint) = (output_dir.into(), newest.clone());
+            Err(Error::OutputDirInUse { path, checkpoint })
+        }
+        None => Ok((lock, earlier)),
     }
-    earlier.iter().try_for_each(|(_, path)| checkpoint::remove(path))?;
-    Ok(lock)
 }
 
-fn is_same(a: &Path, b: &Path) -> bool {
+/// Whether two paths lead to the same place.
+pub(crate) fn is_same(a: &Path, b: &Path) -> bool {
     let [a, b] = [a, b].map(std::fs::canonicalize);
     a.is_ok_and(|a| b.is_ok_and(|b| a == b))
 }
@@ -133,30 +166,29 @@ fn attach(
     }
 }
 
-/// The epoch, from 0, in which a run goes on after `windows` steps, taken or skipped, and its data
-/// from there.
+/// What is trained on, and what is validated on.
 fn loaders(
     config: &TrainConfig,
-    windows: usize,
     train: Vec<Sample>,
     valid: Vec<Sample>,
     device: &Device,
-) -> (u64, [BatchLoader; 2]) {
-    let (epoch, batches) = config.position(windows, train.len());
+) -> [BatchLoader; 2] {
     let loader = |samples| BatchLoader::new(samples, config.micro_batch_size, device.clone());
     let train = loader(train)
         .shuffled(config.seed)
         .grouped_by_length(config.group_by_length)
-        .resume_at(epoch, batches);
-    (epoch, [train, loader(valid)])
+        .in_steps_of(config.batches_per_step())
+        .dealt_to(config.data_parallel_size);
+    [train, loader(valid)]
 }
 
-/// The log as it was after `steps` steps, and the lowest validation loss it knows.
-fn resume_log(output_dir: &Path, steps: usize) -> Result<(MetricsLog, Option<Best>), Error> {
-    let log = MetricsLog::resume(output_dir, steps as u64)?;
+/// The log as it was after `windows` steps, taken or skipped, and the lowest validation loss it
+/// knows.
+fn resume_log(output_dir: &Path, windows: usize) -> Result<(MetricsLog, Option<Best>), Error> {
+    let log = MetricsLog::resume(output_dir, windows as u64)?;
     let evaluations = History::read(output_dir)?.evaluations.into_iter();
     let best = evaluations.min_by(|(_, a), (_, b)| a.total_cmp(b));
-    Ok((log, best.map(|(step, eval_loss)| Best { eval_loss, steps: step + 1 })))
+    Ok((log, best.map(|(steps, eval_loss)| Best { eval_loss, steps })))
 }
 
 /// The beginning of a sample.

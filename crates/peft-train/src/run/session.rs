@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use peft_llama::CausalLm;
 
 use super::state::State;
@@ -13,47 +13,51 @@ use crate::data::Batch;
 
 /// Shared by the model's clones: the Learner clones and forks the model, but a run is one.
 #[derive(Clone)]
-pub(super) struct Session(Arc<Mutex<State>>);
+pub(super) struct Session {
+    state: Arc<Mutex<State>>,
+    /// Held while a forward pass draws from the generator.
+    generator: Arc<Mutex<()>>,
+}
 
 impl Session {
     pub fn new(state: State) -> Self {
-        Self(Arc::new(Mutex::new(state)))
+        Self { state: Arc::new(Mutex::new(state)), generator: Arc::default() }
     }
 
     /// A poisoned lock means that a step panicked; the state before it is still the truth.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A forward pass begins. Seeds the device's generator, so that what the pass draws (dropout)
-    /// is a function of the run's seed and the batch's place in it.
-    pub fn before_forward(&self, device: &Device) {
+    /// is a function of the run's seed and the batch's place in it. Backends have one generator for
+    /// all their devices: forward passes take turns, and this one's lasts as long as the guard.
+    pub fn before_forward(&self, batch: &Batch) -> MutexGuard<'_, ()> {
+        let turn = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
-        state.journal.clock.lap(|time| &mut time.data);
-        let place = (state.windows() as u64) << 16 | state.window.batches() as u64;
-        device.seed(state.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place);
+        state.begin_pass();
+        let place = (state.windows() as u64) << 16 | state.place(batch) as u64;
+        let seed = state.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place;
+        batch.input_ids.device().seed(seed);
+        turn
     }
 
-    /// Counts a batch into the present optimizer step, with the sum `[1]` of its losses. Returns
-    /// what that is divided by before the backward pass.
-    pub fn count(&self, batch: &Batch, loss_sum: Tensor<1>) -> f64 {
-        self.lock().window.push(batch, loss_sum)
+    /// Counts a batch into the present optimizer step, with the sum `[1]` of its losses.
+    pub fn count(&self, batch: &Batch, loss_sum: Tensor<1>) {
+        let mut state = self.lock();
+        let loss_sum = loss_sum.to_device(&state.device);
+        state.window.push(batch, loss_sum);
     }
 
-    /// A backward pass is done.
-    pub fn after_backward(&self) {
-        self.lock().journal.clock.lap(|time| &mut time.forward_backward);
+    /// Adds the gradients of `batch` on `model`, whose backward pass is done, to the step.
+    pub fn after_backward(&self, model: &CausalLm, batch: &Batch, grads: GradientsParams) {
+        self.lock().end_pass(model, batch, grads);
     }
 
     /// Takes the step of the batches counted, or skips it; see [`State::advance`].
-    pub fn advance(
-        &self,
-        model: CausalLm,
-        optim: &mut ModuleOptimizer,
-        grads: GradientsParams,
-    ) -> Option<CausalLm> {
+    pub fn advance(&self, model: CausalLm, optim: &mut ModuleOptimizer) -> Option<CausalLm> {
         let mut state = self.lock();
-        let (model, result) = state.advance(model, optim, grads);
+        let (model, result) = state.advance(model, optim);
         match result {
             Ok(()) => state.stop_if_done(),
             Err(error) => state.fail(error),
@@ -69,8 +73,8 @@ impl Session {
         }
     }
 
-    pub fn refuse_multiple_devices(&self) {
-        self.lock().fail(Error::MultipleDevices);
+    pub fn refuse_sharded_optimizer(&self) {
+        self.lock().fail(Error::ShardedOptimizer);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn::train::Interrupter;
 use peft_core::gradients::global_norm;
 use peft_core::{StepReport, Tuner};
@@ -21,6 +21,8 @@ use crate::data::Batch;
 pub(super) struct State {
     pub tuner: Tuner,
     pub config: TrainConfig,
+    /// Where the method's steps are taken.
+    pub device: Device,
     /// Training samples.
     pub samples: usize,
     pub journal: Journal,
@@ -31,6 +33,8 @@ pub(super) struct State {
     /// Tokens of this process.
     pub tokens: usize,
     pub window: Window,
+    /// Forward and backward passes under way.
+    pub passes: usize,
     /// The Learner's optimizer as of the last step, to write a checkpoint with. During a step there
     /// is none: a second handle would keep the optimizer from working in place.
     pub optim: Option<ModuleOptimizer>,
@@ -55,13 +59,41 @@ impl State {
         self.tuner.steps() + self.skips.total
     }
 
-    /// Windows of the whole run.
-    pub fn total_windows(&self) -> usize {
-        self.config.total_steps(self.samples)
+    /// Whether every step was taken. Skipped ones do not count: what a method decides at its last
+    /// step must be decided.
+    pub fn is_done(&self) -> bool {
+        self.tuner.steps() >= self.config.total_steps(self.samples)
     }
 
-    pub fn is_done(&self) -> bool {
-        self.windows() >= self.total_windows()
+    /// Epoch, from 0, in which the run goes on, and batches already consumed in it.
+    pub fn position(&self) -> (u64, usize) {
+        self.config.position(self.windows(), self.samples)
+    }
+
+    fn is_at_epoch_end(&self) -> bool {
+        self.windows().is_multiple_of(self.config.steps_per_epoch(self.samples).max(1))
+    }
+
+    /// Place of `batch` in its step, from 0.
+    pub fn place(&self, batch: &Batch) -> usize {
+        batch.index % self.config.batches_per_step()
+    }
+
+    /// A forward pass begins.
+    pub fn begin_pass(&mut self) {
+        match self.passes {
+            0 => self.journal.clock.lap(|time| &mut time.data),
+            _ => self.journal.clock.lap(|time| &mut time.forward_backward), // of other devices
+        }
+        self.passes += 1;
+    }
+
+    /// The backward pass of `batch` on `model` is done.
+    pub fn end_pass(&mut self, model: &CausalLm, batch: &Batch, grads: GradientsParams) {
+        let place = self.place(batch);
+        self.window.add(model, place, grads.to_device(&self.device, model));
+        self.passes -= 1;
+        self.journal.clock.lap(|time| &mut time.forward_backward);
     }
 
     /// Takes or skips the step the window was gathered for. The model is gone where the method
@@ -70,10 +102,10 @@ impl State {
         &mut self,
         model: CausalLm,
         optim: &mut ModuleOptimizer,
-        grads: GradientsParams,
     ) -> (Option<CausalLm>, Result<(), Error>) {
         self.optim = None;
-        let window = std::mem::take(&mut self.window);
+        let mut window = std::mem::take(&mut self.window);
+        let grads = window.take_gradients();
         let measured = match window.measure(global_norm(&model, &grads)) {
             Ok(measured) => measured,
             Err(error) => return (Some(model), Err(error)),
@@ -86,7 +118,7 @@ impl State {
             let result = self.skip(&model, measured);
             return (Some(model), result);
         }
-        let (model, report) = match self.tuner.step(model, optim, grads, window.scale()) {
+        let (model, report) = match self.tuner.step(model, optim, grads, 1.0) {
             Ok(stepped) => stepped,
             Err(error) => return (None, Err(error.into())),
         };
@@ -103,7 +135,7 @@ impl State {
         let step = self.tuner.steps();
         self.journal.skipped(step, measured, self.skips.total)?;
         if self.skips.in_a_row < self.config.max_nonfinite_steps.get() {
-            return Ok(());
+            return self.save_if(self.is_judged_next(), model);
         }
         self.save(model)?;
         let reason =
@@ -124,30 +156,39 @@ impl State {
         if due || self.is_done() || !report.events.is_empty() {
             self.journal.step(window, loss, report, self.skips.total)?;
         }
-        match self.is_save_due() {
+        self.save_if(self.is_save_due() || self.is_judged_next(), model)
+    }
+
+    /// Every `save_steps`.
+    fn is_save_due(&self) -> bool {
+        let steps = self.tuner.steps();
+        self.config.save_steps.is_some_and(|every| steps.is_multiple_of(every.get()))
+    }
+
+    /// Before a validation, if the run writes checkpoints: what it judges is then one of them.
+    fn is_judged_next(&self) -> bool {
+        let saves = self.config.save_steps.is_some();
+        saves && self.is_at_epoch_end() && self.validation.is_wanted()
+    }
+
+    fn save_if(&mut self, due: bool, model: &CausalLm) -> Result<(), Error> {
+        match due {
             true => self.save(model).map(|_| ()),
             false => Ok(()),
         }
     }
 
-    /// Every `save_steps`, and before a validation, which then judges a checkpoint.
-    fn is_save_due(&self) -> bool {
-        let per_epoch = self.config.steps_per_epoch(self.samples).max(1);
-        let epoch_ends = self.windows().is_multiple_of(per_epoch);
-        self.config.save_steps.is_some_and(|every| {
-            self.tuner.steps().is_multiple_of(every.get())
-                || epoch_ends && self.validation.is_wanted()
-        })
+    /// The optimizer between two steps.
+    pub fn optim(&self) -> Result<ModuleOptimizer, Error> {
+        let lost = || Error::Training { reason: "a step failed, and its state is lost".into() };
+        self.optim.clone().ok_or_else(lost)
     }
 
     /// Writes a checkpoint of the state between two steps.
     pub fn save(&mut self, model: &CausalLm) -> Result<PathBuf, Error> {
-        let Some(optim) = &self.optim else {
-            let reason = "a step failed, and its state is lost".into();
-            return Err(Error::Training { reason });
-        };
+        let optim = self.optim()?;
         self.journal.sync()?; // no line before a checkpoint may be lost after it
-        let path = self.saver.save(&self.tuner, model, optim, self.skips.total);
+        let path = self.saver.save(&self.tuner, model, &optim, self.skips.total);
         self.journal.clock.lap(|time| &mut time.checkpoint);
         path
     }
@@ -158,15 +199,14 @@ impl State {
         self.journal.clock.lap(|time| &mut time.evaluation);
         let Some(eval_loss) = eval_loss else { return Ok(()) };
         let steps = self.tuner.steps();
-        self.journal.evaluation(steps, eval_loss)?;
+        self.journal.evaluation(steps, self.skips.total, eval_loss)?;
         self.saver.evaluated(steps, eval_loss)
     }
 
     /// Stops the Learner in the middle of an epoch once all steps were taken. An epoch's end it
     /// reaches by itself, and validates there.
     pub fn stop_if_done(&self) {
-        let per_epoch = self.config.steps_per_epoch(self.samples).max(1);
-        if self.is_done() && !self.windows().is_multiple_of(per_epoch) {
+        if self.is_done() && !self.is_at_epoch_end() {
             self.interrupter.stop(Some("all steps taken"));
         }
     }

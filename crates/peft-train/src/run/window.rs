@@ -1,20 +1,30 @@
 //! The batches of one optimizer step.
 
+use std::collections::BTreeMap;
+
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{FloatDType, Tensor};
+use peft_llama::CausalLm;
 
 use crate::Error;
 use crate::data::Batch;
 
-/// The batches of one optimizer step.
+/// The batches of one optimizer step. Devices may finish them in any order: what is summed up is
+/// summed up in the order of the batches, so that the result does not depend on it.
 #[derive(Default)]
 pub(super) struct Window {
-    reference: f64,
     /// Tokens the loss was taken over.
     pub targets: usize,
     /// Real tokens.
     pub tokens: usize,
-    /// Summed losses, each `[1]`.
-    losses: Vec<Tensor<1>>,
+    /// Summed losses, each `[1]`, by the batch's number in its epoch.
+    losses: BTreeMap<usize, Tensor<1>>,
+    gradients: GradientsAccumulator<CausalLm>,
+    /// Batches whose gradients are in the sum.
+    summed: usize,
+    /// Gradients of batches before which another one is still missing, by the batch's place in the
+    /// step.
+    early: BTreeMap<usize, GradientsParams>,
 }
 
 /// What a step is judged by before it is taken.
@@ -33,39 +43,38 @@ impl Measured {
 }
 
 impl Window {
-    /// Counts a batch in. Returns what its summed loss is divided by before the backward pass: the
-    /// targets of the step's first batch. The remaining factor is [`scale`](Self::scale), which
-    /// makes the accumulated gradients exactly those of the mean over all target tokens.
-    pub fn push(&mut self, batch: &Batch, loss_sum: Tensor<1>) -> f64 {
-        if self.losses.is_empty() {
-            self.reference = batch.target_tokens.max(1) as f64;
-        }
+    /// Counts a batch in, with the sum `[1]` of its losses.
+    pub fn push(&mut self, batch: &Batch, loss_sum: Tensor<1>) {
         self.targets += batch.target_tokens;
         self.tokens += batch.tokens;
-        self.losses.push(loss_sum);
-        self.reference
+        self.losses.insert(batch.index, loss_sum);
     }
 
-    /// Batches so far.
-    pub fn batches(&self) -> usize {
-        self.losses.len()
+    /// Adds the gradients of the batch at `place` in the step, from 0, to those of the batches before
+    /// it, or keeps them until these are there.
+    pub fn add(&mut self, model: &CausalLm, place: usize, grads: GradientsParams) {
+        self.early.insert(place, grads);
+        while let Some(grads) = self.early.remove(&self.summed) {
+            self.gradients.accumulate(model, grads);
+            self.summed += 1;
+        }
     }
 
-    /// What the accumulated gradients must be multiplied by.
-    pub fn scale(&self) -> f64 {
-        self.reference / self.targets.max(1) as f64
+    /// The sum of the gradients.
+    pub fn take_gradients(&mut self) -> GradientsParams {
+        self.gradients.grads()
     }
 
-    /// Reads losses and `grad_norm`, the norm `[1]` of the gradients before scaling, back from the
-    /// device, in one transfer. A step must be judged before it is taken, so this waits for the
+    /// Reads losses and `grad_norm`, the norm `[1]` of the gradients, back from the device, in one
+    /// transfer. A step must be judged before it is taken, so this waits for the
     /// backward pass; the Learner's loss metric reads the same losses a batch or two later anyway.
     pub fn measure(&self, grad_norm: Option<Tensor<1>>) -> Result<Measured, Error> {
-        let tensors = grad_norm.into_iter().chain(self.losses.iter().cloned());
+        let tensors = grad_norm.into_iter().chain(self.losses.values().cloned());
         let values = read(tensors.collect())?;
         let (norm, losses) = values.split_at(values.len() - self.losses.len());
         Ok(Measured {
             loss: losses.iter().sum::<f32>() / self.targets.max(1) as f32,
-            grad_norm: norm.iter().sum::<f32>() * self.scale() as f32,
+            grad_norm: norm.iter().sum(),
         })
     }
 }
@@ -86,6 +95,8 @@ mod tests {
     use super::*;
     use crate::data::Sample;
     use burn::tensor::Device;
+    use peft_llama::Checkpoint;
+    use std::path::Path;
 
     fn window(losses: [f32; 2]) -> Window {
         let device = Device::default();
@@ -94,9 +105,9 @@ mod tests {
             Sample::new(ids, labels)
         });
         let mut window = Window::default();
-        for (sample, loss) in samples.iter().zip(losses) {
-            let batch = Batch::collate(&[sample], &device);
-            assert_eq!(window.push(&batch, Tensor::from_data([loss], &device)), 2.0);
+        for (index, (sample, loss)) in samples.iter().zip(losses).enumerate() {
+            let batch = Batch { index, ..Batch::collate(&[sample], &device) };
+            window.push(&batch, Tensor::from_data([loss], &device));
         }
         window
     }
@@ -104,11 +115,31 @@ mod tests {
     #[test]
     fn losses_and_norm_are_those_of_the_mean_over_targets() {
         let window = window([3.0, 9.0]);
-        assert_eq!((window.targets, window.tokens, window.batches()), (6, 8, 2));
-        let norm = Tensor::from_data([6.0], &Device::default());
+        assert_eq!((window.targets, window.tokens), (6, 8));
+        let norm = Tensor::from_data([2.0], &Device::default());
         let measured = window.measure(Some(norm)).unwrap();
         assert_eq!((measured.loss, measured.grad_norm), (2.0, 2.0));
         assert!(measured.is_finite() && window.measure(None).unwrap().is_finite());
+    }
+
+    /// In another order, f32 would give 1: beside 1e8 it is rounded away.
+    #[test]
+    fn gradients_are_summed_in_the_order_of_the_batches() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-llama");
+        let checkpoint = Checkpoint::open(dir).unwrap();
+        let model = checkpoint.load(&Device::default(), None, |_| ()).unwrap().0;
+        let id = model.model.norm.weight.id;
+        for places in [[0, 1, 2], [2, 0, 1], [2, 1, 0], [0, 2, 1]] {
+            let mut window = Window::default();
+            for place in places {
+                let mut grads = GradientsParams::new();
+                let value: f32 = [1e8, 1.0, -1e8][place];
+                grads.register(id, Tensor::<1>::from_data([value], &Device::default()));
+                window.add(&model, place, grads);
+            }
+            let sum = window.take_gradients().remove::<1>(id).unwrap();
+            assert_eq!(sum.into_scalar::<f32>(), 0.0, "{places:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::adapter::low_rank::with_shared_settings;
 use crate::error::{check, no_match};
 use crate::settings::settings;
 use crate::store::Patterns;
-use crate::{Error, Optimizer, TargetModules};
+use crate::{Error, Optimizer, ParamInfo, TargetModules};
 
 /// What the two matrices start as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +87,17 @@ impl LoraConfig {
         }
         let ratio = self.loraplus_lr_ratio;
         check(ratio.is_finite() && ratio > 0.0, "loraplus_lr_ratio", ratio, "a positive number")
+    }
+
+    /// Checks that a weight has as many singular triplets as PiSSA is to take out of it.
+    pub(super) fn check_rank(&self, rank: usize, weight: &ParamInfo) -> Result<(), Error> {
+        let ParamInfo { path, shape, .. } = weight;
+        check(
+            self.init_lora_weights == LoraInit::Kaiming || rank <= shape[0].min(shape[1]),
+            "r",
+            format!("{rank} for `{path}` of shape {shape:?}"),
+            "at most the weight's smaller dimension with PiSSA",
+        )
     }
 
     /// Ranks and scalings of modules, by path.

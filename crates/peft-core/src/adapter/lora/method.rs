@@ -42,6 +42,7 @@ impl Lora {
         let data = match self.given(param) {
             Some(given) => given,
             None => {
+                config.check_rank(rank, param)?;
                 let a = kaiming([d_input, rank], config.seed, &param.path);
                 let magnitude = config.use_dora.then(|| zeros(1, d_output));
                 [a, zeros(rank, d_output)].into_iter().chain(magnitude).collect()

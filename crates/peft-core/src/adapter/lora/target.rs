@@ -6,7 +6,6 @@ use super::delta::{column_norms, effective};
 use super::init::pissa;
 use super::{LoraConfig, LoraInit};
 use crate::adapter::low_rank::LowRankTarget;
-use crate::error::check;
 use crate::{Error, Params, Plan, Record};
 
 /// Positions of the factors.
@@ -52,13 +51,7 @@ impl LoraTarget {
         seed: u64,
         params: &Params,
     ) -> Result<[TensorData; 2], Error> {
-        let LowRankTarget { path, shape, .. } = &self.low_rank;
-        check(
-            self.rank <= shape[0].min(shape[1]),
-            "r",
-            format!("{} for `{path}` of shape {shape:?}", self.rank),
-            "at most the weight's smaller dimension with PiSSA",
-        )?;
+        let path = &self.low_rank.path;
         let weight = self.low_rank.base(params)?;
         if !weight.clone().is_finite().all().into_scalar::<bool>() {
             return Err(Error::NotFinite { path: path.clone(), step: 0 }); // no decomposition

@@ -17,15 +17,12 @@ pub struct LowRankTarget {
     /// Path of the weight.
     pub path: String,
     pub base: ParamId,
-    /// `[d_input, d_output]`.
-    pub shape: [usize; 2],
     pub factors: Vec<Factor>,
 }
 
 impl LowRankTarget {
     pub fn new(param: &ParamInfo, factors: Vec<Factor>) -> Self {
-        let shape = [param.shape[0], param.shape[1]];
-        Self { path: param.path.clone(), base: param.id, shape, factors }
+        Self { path: param.path.clone(), base: param.id, factors }
     }
 
     /// Path of the module whose weight this is.

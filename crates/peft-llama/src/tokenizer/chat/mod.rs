@@ -109,6 +109,16 @@ impl ChatTemplate {
         self
     }
 
+    /// Writes the template into the folder `dir` as `chat_template.jinja`, which goes before every
+    /// other there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        let path = dir.as_ref().join(source::FILE);
+        std::fs::write(&path, &self.source).map_err(Error::io(&path))
+    }
+
     /// Everything a rendering depends on beside its arguments, for fingerprints.
     pub(super) fn definition(&self) -> String {
         format!("{}\n{}", self.now, self.source)

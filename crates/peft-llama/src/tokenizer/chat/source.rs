@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{Error, json::Object};
 
-const FILE: &str = "chat_template.jinja";
+pub(super) const FILE: &str = "chat_template.jinja";
 const FOLDER: &str = "additional_chat_templates";
 const CONFIG: &str = "tokenizer_config.json";
 const KEY: &str = "chat_template";

@@ -73,9 +73,8 @@ pub(super) struct Extras {
 /// computed on activations; what trained norms multiply.
 pub(super) fn of_method(outline: &Outline, extras: Extras, batch: Batch) -> usize {
     let own = outline.adapted.iter().map(|weight| of_adapter(weight, extras, batch));
-    let is_shared = |weight: &&AdaptedWeight| {
-        weight.kept_inputs == weight.param.shape[0] && !extras.dropout
-    };
+    let is_shared =
+        |weight: &&AdaptedWeight| weight.kept_inputs == weight.param.shape[0] && !extras.dropout;
     let adapted = outline.adapted.iter().filter(is_shared).map(|weight| &weight.param);
     let dense = outline.dense.iter().filter(|param| param.is_linear_weight());
     let norms = outline.dense.iter().filter(|param| param.shape.len() == 1);

@@ -3,23 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
-use crate::{Error, report};
+use crate::{Error, report, staged};
 
 const PREFIX: &str = "checkpoint-";
-/// What a process that was killed may leave behind begins with this.
-const TEMPORARY: &str = ".checkpoint-";
 
 /// The folder of a checkpoint after `steps` steps.
 pub(super) fn path_of(output_dir: &Path, steps: usize) -> PathBuf {
     output_dir.join(format!("{PREFIX}{steps}"))
-}
-
-/// A folder that goes when it is dropped, on the same file system as the checkpoints.
-pub(super) fn temporary_in(output_dir: &Path) -> Result<TempDir, Error> {
-    let builder = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(output_dir);
-    builder.map_err(Error::write(output_dir))
 }
 
 /// The checkpoints in `output_dir` with their steps, the oldest first. Nothing is said about their
@@ -38,29 +28,16 @@ pub(crate) fn list(output_dir: &Path) -> Result<Vec<(usize, PathBuf)>, Error> {
     Ok(found)
 }
 
-/// Removes a checkpoint: first its name, so that no part of it is ever found under it.
-pub(in crate::run) fn remove(checkpoint: &Path) -> Result<(), Error> {
-    let output_dir = checkpoint.parent().unwrap_or(Path::new("."));
-    let grave = temporary_in(output_dir)?;
-    let moved = std::fs::rename(checkpoint, grave.path().join("removed"));
-    moved.and_then(|()| grave.close()).map_err(|source| Error::Io {
-        action: "remove",
-        path: checkpoint.into(),
-        source,
-    })
-}
-
-/// Removes what a process that was killed while it wrote or removed something left behind.
+/// Removes what a process that was killed while it wrote or removed something left behind, and
+/// puts back what it had moved away to replace it.
 pub(in crate::run) fn remove_leftovers(output_dir: &Path) -> Result<(), Error> {
+    staged::clean_up(output_dir)?;
     for entry in std::fs::read_dir(output_dir).map_err(Error::read(output_dir))? {
         let path = entry.map_err(Error::read(output_dir))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let removed = match path.is_dir() {
-            true if name.starts_with(TEMPORARY) => std::fs::remove_dir_all(&path),
-            false if name.starts_with(report::TEMPORARY) => std::fs::remove_file(&path),
-            _ => continue,
-        };
-        removed.map_err(|source| Error::Io { action: "remove", path, source })?;
+        if name.starts_with(report::TEMPORARY) && path.is_file() {
+            std::fs::remove_file(&path).map_err(Error::remove(&path))?;
+        }
     }
     Ok(())
 }
@@ -77,11 +54,13 @@ pub(in crate::run) fn prune(
         list(output_dir)?.into_iter().partition(|(at, _)| *at <= steps);
     let excess = limit.map_or(0, |limit| past.len().saturating_sub(limit.get()));
     let old = past.into_iter().take(excess).filter(|(at, _)| Some(*at) != best);
-    future.into_iter().chain(old).try_for_each(|(_, path)| remove(&path))
+    future.into_iter().chain(old).try_for_each(|(_, path)| staged::remove(&path))
 }
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     fn folder(names: &[&str]) -> TempDir {
@@ -127,17 +106,10 @@ mod tests {
 
     #[test]
     fn leftovers_of_a_killed_process_are_removed() {
-        let dir = folder(&["checkpoint-3", ".checkpoint-a1b2c3"]);
+        let dir = folder(&["checkpoint-3", ".staged-a1b2c3"]);
         std::fs::write(dir.path().join(".write-a1b2c3"), "half").unwrap();
         remove_leftovers(dir.path()).unwrap();
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
         assert_eq!(steps(&dir), [3]);
-    }
-
-    #[test]
-    fn what_cannot_be_removed_is_named() {
-        let dir = folder(&[]);
-        let error = remove(&dir.path().join("checkpoint-1")).unwrap_err().to_string();
-        assert!(error.starts_with("cannot remove `") && error.contains("checkpoint-1"), "{error}");
     }
 }

@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::durable::sync_file;
 use crate::Error;
 use crate::run::identity::{RunIdentity, hex};
 
@@ -64,8 +63,8 @@ impl CheckpointManifest {
     /// Reads the manifest of the checkpoint in the folder `dir`.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if the checkpoint was never finished, if the manifest is damaged, or
-    /// if another release wrote it.
+    /// [`Error::Checkpoint`] if the checkpoint was never finished, if the manifest is damaged or
+    /// lists files elsewhere, or if another release wrote it.
     pub fn read(dir: &Path) -> Result<Self, Error> {
         std::fs::metadata(dir).map_err(Error::read(dir))?;
         let (path, checksum) = (dir.join(MANIFEST), dir.join(CHECKSUM));
@@ -79,7 +78,15 @@ impl CheckpointManifest {
             let reason = format!("has format {format}, and this release reads {FORMAT}");
             return Err(Error::checkpoint(&path, reason));
         }
-        serde_json::from_slice(&json).map_err(damaged)
+        let manifest: Self = serde_json::from_slice(&json).map_err(damaged)?;
+        let elsewhere = |name: &&String| Path::new(name).file_name() != Some(name.as_ref());
+        match manifest.files.keys().find(elsewhere) {
+            None => Ok(manifest),
+            Some(name) => {
+                let reason = format!("lists `{name}`, which is no name of a file in its folder");
+                Err(Error::checkpoint(&path, reason))
+            }
+        }
     }
 
     /// Checks size and hash of every file.
@@ -104,15 +111,24 @@ impl CheckpointManifest {
         Ok(())
     }
 
+    /// Refuses the checkpoint, in the folder `dir`, unless it belongs to the run `expected`.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with the first difference.
+    pub(crate) fn check_run(&self, dir: &Path, expected: &RunIdentity) -> Result<(), Error> {
+        match self.run.difference(expected)? {
+            None => Ok(()),
+            Some(difference) => Err(Error::checkpoint(dir, difference)),
+        }
+    }
+
     /// Finishes the checkpoint in `dir`, whose other files are listed already.
     pub(super) fn write(&self, dir: &Path) -> Result<(), Error> {
         let (path, checksum) = (dir.join(MANIFEST), dir.join(CHECKSUM));
         let json = serde_json::to_vec_pretty(self)
             .map_err(|source| Error::Serialize { path: path.clone(), source })?;
         std::fs::write(&path, &json).map_err(Error::write(&path))?;
-        sync_file(&path)?;
-        std::fs::write(&checksum, checksum_of(&json)).map_err(Error::write(&checksum))?;
-        sync_file(&checksum)
+        std::fs::write(&checksum, checksum_of(&json)).map_err(Error::write(&checksum))
     }
 }
 

@@ -9,19 +9,19 @@
 //! | `manifest.json` | steps, what the run belongs to, size and SHA-256 of the files above |
 //! | `manifest.sha256` | SHA-256 of the manifest, in the format of `sha256sum` |
 //!
-//! It is written beside itself, every file is synced, `manifest.sha256` last, and the folder is
-//! then renamed: whatever stops the program or the machine, a reader finds a whole checkpoint or
-//! none. What is damaged later shows in the hashes.
+//! It is written beside its place, synced and renamed: whatever stops the program or the machine, a
+//! reader finds a whole checkpoint or none, and one that was to be replaced is not lost. What is
+//! damaged later shows in the hashes.
 //!
 //! Nothing else must survive: rates, the order of samples and the device's generator are functions
 //! of the seed and the steps counted here.
 //!
 //! Its size is 12 bytes per trained parameter (the value and two moments, f32): with LoRA of rank
-//! 16 on all linear modules of a 7B model about 0.5 GB, with full fine-tuning 80 GB. LoSiA adds 4
-//! bytes for every entry that was settled since the run began, and while a layer's importance is
-//! gathered 8 bytes per entry of that layer.
+//! 16 on all linear modules of a 7B model about 0.5 GB, with full fine-tuning 80 GB. PiSSA has 16,
+//! with the factors taken out of the weight, and AdaLoRA before its last cut 20, with the smoothed
+//! importance and its uncertainty. LoSiA adds 4 bytes for every entry that was settled since the
+//! run began, and while a layer's importance is gathered 8 bytes per entry of that layer.
 
-mod durable;
 mod folder;
 mod manifest;
 mod read;
@@ -29,7 +29,7 @@ mod tensors;
 mod write;
 
 pub(crate) use folder::list;
-pub(super) use folder::{prune, remove, remove_leftovers};
+pub(super) use folder::{prune, remove_leftovers};
 pub use manifest::{CheckpointManifest, FileDigest};
 pub use read::{LatestCheckpoint, latest_checkpoint};
 pub(super) use read::{Restored, read};

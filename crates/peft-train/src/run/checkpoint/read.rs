@@ -57,9 +57,7 @@ pub(in crate::run) fn read(
     optim: ModuleOptimizer,
 ) -> Result<Restored, Error> {
     let manifest = CheckpointManifest::read(dir)?;
-    if let Some(difference) = manifest.run.difference(expected)? {
-        return Err(Error::checkpoint(dir, difference));
-    }
+    manifest.check_run(dir, expected)?;
     manifest.verify(dir)?;
     let path = dir.join(STATE_META);
     let json = std::fs::read(&path).map_err(Error::read(&path))?;
@@ -162,6 +160,22 @@ mod tests {
         let latest = latest_checkpoint(dir.path()).unwrap();
         assert!(latest.path.is_none());
         assert!(latest.passed_over[0].to_string().contains("never finished"));
+    }
+
+    #[test]
+    fn files_elsewhere_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write_at(dir.path(), 7);
+        for name in ["/etc/hostname", "../other", "", ".."] {
+            let mut manifest = CheckpointManifest::read(&path).unwrap();
+            let digest = manifest.files[STATE].clone();
+            manifest.files.insert(name.into(), digest);
+            manifest.write(&path).unwrap();
+            let error = try_read(&path, 1).err().unwrap().to_string();
+            assert!(error.contains(&format!("manifest.json: lists `{name}`")), "{error}");
+            manifest.files.remove(name);
+            manifest.write(&path).unwrap();
+        }
     }
 
     #[test]

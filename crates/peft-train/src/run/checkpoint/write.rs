@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use burn::optim::ModuleOptimizer;
 use peft_core::Record;
 
-use super::durable::{sync_file, sync_folder};
-use super::folder::{path_of, temporary_in};
+use super::folder::path_of;
 use super::manifest::{CheckpointManifest, FileDigest};
 use super::{OPTIMIZER, STATE, STATE_META, tensors};
 use crate::Error;
 use crate::run::identity::RunIdentity;
+use crate::staged;
 
 /// Writes `checkpoint-STEPS` into `output_dir`, in place of an older one, and returns its path.
 ///
@@ -24,23 +24,14 @@ pub(in crate::run) fn write(
     optim: &ModuleOptimizer,
 ) -> Result<PathBuf, Error> {
     let target = path_of(output_dir, steps);
-    let staged = temporary_in(output_dir)?;
-    let dir = staged.path().join("new"); // temporary folders themselves are closed to others
-    std::fs::create_dir(&dir).map_err(Error::write(&dir))?;
-    write_state(&dir, record, optim)?;
-    let mut manifest = CheckpointManifest::new(steps, skipped_steps, run.clone());
-    for name in [STATE, STATE_META, OPTIMIZER] {
-        let path = dir.join(name);
-        sync_file(&path)?;
-        manifest.files.insert(name.into(), FileDigest::of(&path)?);
-    }
-    manifest.write(&dir)?;
-    sync_folder(&dir)?;
-    if target.exists() {
-        std::fs::rename(&target, staged.path().join("old")).map_err(Error::write(&target))?;
-    }
-    std::fs::rename(&dir, &target).map_err(Error::write(&target))?;
-    sync_folder(output_dir)?;
+    staged::replace(&target, |dir| {
+        write_state(dir, record, optim)?;
+        let mut manifest = CheckpointManifest::new(steps, skipped_steps, run.clone());
+        for name in [STATE, STATE_META, OPTIMIZER] {
+            manifest.files.insert(name.into(), FileDigest::of(&dir.join(name))?);
+        }
+        manifest.write(dir)
+    })?;
     Ok(target)
 }
 

@@ -1,0 +1,77 @@
+//! What an earlier run left is replaced only by a run that was accepted.
+
+mod common;
+
+use std::fs;
+
+use common::Fixture;
+
+/// A finished run in `run/`, trained with `settings` on top of the fixture's.
+fn trained(settings: &[&str]) -> Fixture {
+    let fixture = Fixture::new();
+    fixture.done(&[&["train", "run.toml", "val_set_size=0"][..], settings].concat());
+    fixture
+}
+
+#[test]
+fn a_refused_run_removes_nothing() {
+    let fixture = trained(&["save_steps=2"]);
+    let config = fs::read_to_string(fixture.path("run.toml")).unwrap();
+    fs::write(fixture.path("other.toml"), config.replace("period = 1\n", "")).unwrap();
+    let other = ["train", "other.toml", "overwrite_output_dir=true", "method=pissa"];
+    let ran = fixture.run(&[&other[..], &["lora_r=500"]].concat());
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    assert!(fixture.path("run/checkpoint-2/manifest.json").exists());
+    assert!(fixture.path("run/final/model.safetensors").exists());
+}
+
+#[test]
+fn a_finished_run_without_checkpoints_is_not_trained_again() {
+    let fixture = trained(&[]);
+    let model = || fs::read(fixture.path("run/final/model.safetensors")).unwrap();
+    let before = model();
+    let ran = fixture.run(&["resume", "run"]);
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    assert!(ran.stderr.contains("has ended and left no checkpoint"), "{}", ran.stderr);
+    assert!(model() == before);
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused_before_weights_load() {
+    let fixture = trained(&["save_steps=2"]);
+    let plan = ["train", "run.toml", "--dry-run", "val_set_size=0", "save_steps=2"];
+    let plan = [&plan[..], &["resume_from_checkpoint=run/checkpoint-2"]].concat();
+    fixture.done(&plan);
+    let ran = fixture.run(&[&plan[..], &["seed=9"]].concat());
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    assert!(ran.stderr.contains("`config.method.seed` = "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: resume with the settings"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_checkpoint_that_was_being_replaced_is_found() {
+    let fixture = trained(&["save_steps=6"]);
+    let staged = fixture.path("run/.staged-x/old");
+    fs::create_dir_all(&staged).unwrap();
+    fs::rename(fixture.path("run/checkpoint-6"), staged.join("checkpoint-6")).unwrap();
+    let ran = fixture.done(&["resume", "run"]);
+    assert!(ran.stdout.contains("checkpoint-6"), "{}", ran.stdout);
+    assert!(fixture.path("run/checkpoint-6/manifest.json").exists());
+    assert!(!fixture.path("run/.staged-x").exists());
+}
+
+#[test]
+fn damaged_checkpoints_are_named_and_kept() {
+    let fixture = trained(&["save_steps=5"]);
+    let state = fixture.path("run/checkpoint-5/state.safetensors");
+    for folder in fs::read_dir(fixture.path("run")).unwrap() {
+        let state = folder.unwrap().path().join("state.safetensors");
+        if state.exists() {
+            fs::write(state, b"damaged").unwrap();
+        }
+    }
+    let ran = fixture.run(&["resume", "run"]);
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    assert!(ran.stderr.contains("state.safetensors"), "{}", ran.stderr);
+    assert!(state.exists());
+}

@@ -1,0 +1,105 @@
+//! What happens between a run's preparation and its end: the Learner, once or more often.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn::train::metric::{LearningRateMetric, LossMetric};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{
+    ExecutionStrategy, Learner, LearningResult, MultiDeviceOptim, SupervisedTraining,
+};
+use peft_llama::CausalLm;
+
+use super::model::FineTune;
+use super::no_log::NoLog;
+use super::panics::caught;
+use super::session::{MethodRate, Session};
+use crate::Error;
+use crate::data::BatchLoader;
+
+/// What the Learner needs beside the model.
+pub(super) struct Training {
+    pub session: Session,
+    pub train: BatchLoader,
+    pub valid: BatchLoader,
+    pub devices: Vec<Device>,
+}
+
+impl Training {
+    /// The trained model, adapters attached, without autodiff. Where skipped steps leave some to be
+    /// taken when the epochs have ended, the Learner is started again, as by a resume. It ends: of
+    /// steps in a row, only so many are skipped.
+    pub fn run(
+        &self,
+        mut model: CausalLm,
+        mut renderer: Option<Box<dyn MetricsRenderer>>,
+    ) -> Result<CausalLm, Error> {
+        while !self.is_over() {
+            let is_given = renderer.is_some();
+            let result = self.learn(model, renderer)?;
+            model = result.model.model.train();
+            renderer = is_given.then_some(result.renderer);
+        }
+        Ok(model.valid())
+    }
+
+    fn is_over(&self) -> bool {
+        let state = self.session.lock();
+        state.is_done() || state.interrupter.should_stop()
+    }
+
+    /// Trains from where the run stands to the end of its epochs, or of one more if it is there.
+    fn learn(
+        &self,
+        model: CausalLm,
+        renderer: Option<Box<dyn MetricsRenderer>>,
+    ) -> Result<LearningResult<FineTune>, Error> {
+        let optim = self.session.lock().optim()?;
+        let model = FineTune::new(model, self.session.clone());
+        let learner = Learner::new(model, optim, MethodRate(self.session.clone()));
+        let mut training = self.at_position();
+        if let Some(renderer) = renderer {
+            training = training.renderer(renderer);
+        }
+        let result = caught(|| training.launch(learner));
+        let result = result.map_err(|reason| Error::Training { reason });
+        if let Some(error) = self.session.lock().error.take() {
+            return Err(error); // what the Learner says is a consequence
+        }
+        let result = result?;
+        match result.error {
+            Some(error) => Err(Error::Training { reason: error.to_string() }),
+            None => Ok(result),
+        }
+    }
+
+    /// The Learner's settings where the run stands.
+    fn at_position(&self) -> SupervisedTraining<FineTune> {
+        let state = self.session.lock();
+        let (epoch, batches) = state.position();
+        let (train, valid) = (self.train.fork().resume_at(epoch, batches), self.valid.fork());
+        let epochs_done = epoch as usize;
+        let training = SupervisedTraining::new("", Arc::new(train), Arc::new(valid)) // nothing is written
+            .with_training_strategy(strategy(self.devices.clone()).into())
+            .with_interrupter(state.interrupter.clone())
+            .with_application_logger(None)
+            .with_metric_logger(NoLog)
+            .metrics((LossMetric::new(),))
+            .metric_train_numeric(LearningRateMetric::new())
+            .grads_accumulation(state.config.gradient_accumulation_steps.get())
+            .num_epochs(state.config.epochs(state.samples).max(epochs_done + 1));
+        match epochs_done {
+            0 => training,
+            done => training.checkpoint(done),
+        }
+    }
+}
+
+/// A step's batches on all devices, its optimizer step on the first.
+fn strategy(mut devices: Vec<Device>) -> ExecutionStrategy {
+    match devices.len() {
+        1 => ExecutionStrategy::SingleDevice(devices.remove(0)),
+        _ => ExecutionStrategy::MultiDevice(devices, MultiDeviceOptim::OptimMainDevice),
+    }
+}

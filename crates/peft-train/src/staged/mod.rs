@@ -1,0 +1,197 @@
+//! Folders that appear, are replaced and go whole or not at all.
+//!
+//! A new folder is filled beside its place and renamed when all of it is on the disk. Whatever stops
+//! the program or the machine, the old folder or the new one is there: in its place, or, between two
+//! renames, in a temporary folder from which [`clean_up`] puts it back.
+
+mod sync;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::Error;
+use sync::{sync_all, sync_folder};
+
+/// How temporary folders begin.
+const PREFIX: &str = ".staged-";
+/// In a temporary folder: what is to appear.
+const NEW: &str = "new";
+/// In a temporary folder: a folder with what was moved away from its place, under its name.
+const OLD: &str = "old";
+
+/// Fills a new folder with `fill`, and puts it in the place of `dir` and what may be there.
+///
+/// # Errors
+/// Those of `fill`; [`Error::Io`]. What was there before then still is.
+pub(crate) fn replace(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let parent = parent_of(dir);
+    std::fs::create_dir_all(parent).map_err(Error::write(parent))?;
+    let staged = stage(parent)?;
+    let new = staged.path().join(NEW); // temporary folders themselves are closed to others
+    std::fs::create_dir(&new).map_err(Error::write(&new))?;
+    fill(&new)?;
+    sync_all(&new)?;
+    let staged = staged.keep(); // it may hold the only one from here on
+    let swapped = swap(&staged, dir).map_err(Error::write(dir));
+    sync_folder(parent)?; // before the old one goes
+    let ended = end(&staged);
+    swapped.and(ended)
+}
+
+/// Removes the folder `dir`: first its name, so that no part of it is ever found under it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
+    let grave = stage(parent_of(dir))?;
+    let moved = std::fs::rename(dir, grave.path().join("removed"));
+    moved.and_then(|()| grave.close()).map_err(Error::remove(dir))
+}
+
+/// Ends what processes that were killed began in the folder `parent`: what was moved away from its
+/// place and not replaced is put back, and temporary folders are removed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn clean_up(parent: &Path) -> Result<(), Error> {
+    for path in entries(parent).map_err(Error::read(parent))? {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(PREFIX) && path.is_dir() {
+            end(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder that `dir` is in.
+fn parent_of(dir: &Path) -> &Path {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// A temporary folder in `parent`, on whose file system renames do not copy.
+fn stage(parent: &Path) -> Result<TempDir, Error> {
+    tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(Error::write(parent))
+}
+
+/// Moves `dir`, if it is there, into the temporary folder `staged`, and the new one into its place.
+fn swap(staged: &Path, dir: &Path) -> io::Result<()> {
+    if dir.exists() {
+        let old = staged.join(OLD);
+        std::fs::create_dir(&old)?;
+        std::fs::rename(dir, old.join(dir.file_name().unwrap_or_default()))?;
+    }
+    std::fs::rename(staged.join(NEW), dir)
+}
+
+/// Removes the temporary folder `staged`, after what it took from places that are empty is back.
+fn end(staged: &Path) -> Result<(), Error> {
+    let old = staged.join(OLD);
+    if old.exists() {
+        for old in entries(&old).map_err(Error::read(&old))? {
+            let place = parent_of(staged).join(old.file_name().unwrap_or_default());
+            if !place.exists() {
+                std::fs::rename(&old, &place).map_err(Error::write(&place))?;
+            }
+        }
+        sync_folder(parent_of(staged))?;
+    }
+    std::fs::remove_dir_all(staged).map_err(Error::remove(staged))
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn fill(content: &str) -> impl FnOnce(&Path) -> Result<(), Error> {
+        move |new| fs::write(new.join("file"), content).map_err(Error::write(new))
+    }
+
+    /// A parent folder, and `final` in it with `old` in a file.
+    fn folder() -> (TempDir, PathBuf) {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("final");
+        replace(&dir, fill("old")).unwrap();
+        (parent, dir)
+    }
+
+    fn check(parent: &TempDir, dir: &Path, content: &str) {
+        assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), content);
+        assert_eq!(fs::read_dir(parent).unwrap().count(), 1, "nothing temporary is left");
+    }
+
+    #[test]
+    fn a_folder_is_replaced_by_a_whole_one_only() {
+        let (parent, dir) = folder();
+        check(&parent, &dir, "old");
+        replace(&dir, fill("new")).unwrap();
+        check(&parent, &dir, "new");
+        let failed = replace(&dir, |new| {
+            fill("broken")(new)?;
+            Err(Error::ShardedOptimizer)
+        });
+        assert!(matches!(failed, Err(Error::ShardedOptimizer)));
+        check(&parent, &dir, "new");
+    }
+
+    /// Stops before each of the steps of [`replace`].
+    #[test]
+    fn the_old_folder_or_the_new_one_survives_a_kill_at_any_point() {
+        for (steps, left) in [(0, "old"), (1, "old"), (2, "old"), (3, "new"), (4, "new")] {
+            let (parent, dir) = folder();
+            let staged = stage(parent.path()).unwrap().keep();
+            let (new, old) = (staged.join(NEW), staged.join(OLD));
+            let make: [&dyn Fn(); 4] = [
+                &|| fs::create_dir(&new).and_then(|()| fs::write(new.join("file"), "new")).unwrap(),
+                &|| {
+                    fs::create_dir(&old).and_then(|()| fs::rename(&dir, old.join("final"))).unwrap()
+                },
+                &|| fs::rename(&new, &dir).unwrap(),
+                &|| fs::remove_file(old.join("final/file")).unwrap(),
+            ];
+            make[..steps].iter().for_each(|step| step());
+            clean_up(parent.path()).unwrap();
+            check(&parent, &dir, left);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays() {
+        let (parent, dir) = folder();
+        let staged = stage(parent.path()).unwrap().keep();
+        assert!(swap(&staged, &dir).is_err(), "there is no new one");
+        assert!(!dir.exists());
+        end(&staged).unwrap();
+        check(&parent, &dir, "old");
+    }
+
+    #[test]
+    fn what_is_removed_goes_as_a_whole_and_does_not_come_back() {
+        let (parent, dir) = folder();
+        remove(&dir).unwrap();
+        clean_up(parent.path()).unwrap();
+        assert_eq!(fs::read_dir(&parent).unwrap().count(), 0);
+        let error = remove(&dir).unwrap_err().to_string();
+        assert!(error.starts_with("cannot remove `") && error.contains("final"), "{error}");
+    }
+
+    #[test]
+    fn only_temporary_folders_are_cleaned_up() {
+        let (parent, dir) = folder();
+        let file = parent.path().join(".staged-notes");
+        fs::write(&file, "a file").unwrap();
+        clean_up(parent.path()).unwrap();
+        assert!(file.exists() && dir.exists());
+    }
+}

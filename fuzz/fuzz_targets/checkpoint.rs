@@ -1,0 +1,9 @@
+//! A model's configuration and its weights.
+#![no_main]
+
+use burn_peft_fuzz::readers;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&[u8], &[u8])| {
+    readers::checkpoint(input.0, input.1);
+});

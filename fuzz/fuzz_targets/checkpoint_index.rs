@@ -1,0 +1,9 @@
+//! The index of a model's shards, and a shard.
+#![no_main]
+
+use burn_peft_fuzz::readers;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&[u8], &[u8])| {
+    readers::checkpoint_index(input.0, input.1);
+});
