@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 
-use crate::{Error, Record};
+use crate::{Error, Record, to_host};
 
 /// A densely trained parameter.
 #[derive(Debug, Clone)]
@@ -94,8 +94,8 @@ impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.base().without_autodiff();
         let read = move |transposed| match transposed {
-            true => value.swap_dims(0, 1).into_data(),
-            false => value.into_data(),
+            true => to_host(value.swap_dims(0, 1)),
+            false => to_host(value),
         };
         self.0.insert(param.id, Box::new(read));
     }

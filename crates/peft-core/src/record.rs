@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, to_host};
 
 /// Tensors by name, and a JSON object that describes them: what a run needs to go on exactly.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ pub struct Record {
 impl Record {
     /// Adds a float tensor.
     pub fn insert<const D: usize>(&mut self, name: String, tensor: Tensor<D>) {
-        self.tensors.insert(name, tensor.into_data());
+        self.tensors.insert(name, to_host(tensor));
     }
 
     /// Adds the fields of `description` to the meta data.

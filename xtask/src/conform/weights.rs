@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
-use peft_core::{Place, VisitFloat, visit_floats};
+use peft_core::{Place, VisitFloat, to_host, visit_floats};
 
 /// Every effective weight of `model`, adapters folded in, by name, in PyTorch's `[out, in]`.
 pub fn effective<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
@@ -38,6 +38,6 @@ impl VisitFloat for Collect<'_> {
             true => value.swap_dims(0, 1),
             false => value,
         };
-        self.found.insert(place.path(), value.into_data());
+        self.found.insert(place.path(), to_host(value));
     }
 }

@@ -8,7 +8,7 @@ use crate::adapter::low_rank::{Given, transposed};
 use crate::store::{
     AdaLoraFields, AdapterConfig, AdapterFiles, LoraFields, ModuleTensors, PeftType,
 };
-use crate::{Error, ParamInfo, Params, TargetModules};
+use crate::{Error, ParamInfo, Params, TargetModules, to_host};
 
 /// Values of A, E and B, and which of the first triplets they are.
 type Factors = ([TensorData; 3], Vec<bool>);
@@ -80,7 +80,7 @@ impl AdaLora {
             },
         };
         let modules = self.targets.iter().map(|target| {
-            let [a, e, b] = target.surviving(params)?.map(|factor| factor.transpose().into_data());
+            let [a, e, b] = target.surviving(params)?.map(|factor| to_host(factor.transpose()));
             Ok((target.low_rank.module_path().to_string(), ModuleTensors::AdaLora { a, b, e }))
         });
         Ok(AdapterFiles {
@@ -105,7 +105,7 @@ impl AdaLora {
             // LoRA will scale by alpha / rank.
             let absorbed = self.config.scaling() * rank as f64 / self.config.lora_alpha;
             let b = b.mul(e.transpose().mul_scalar(absorbed));
-            let [a, b] = [a, b].map(|factor| factor.transpose().into_data());
+            let [a, b] = [a, b].map(|factor| to_host(factor.transpose()));
             fields.rank_pattern.insert(regex::escape(&path), rank);
             modules.insert(path, ModuleTensors::Lora { a, b, magnitude: None });
         }

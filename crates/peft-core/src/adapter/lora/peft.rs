@@ -7,7 +7,7 @@ use super::target::LoraTarget;
 use super::{Lora, LoraConfig, LoraInit};
 use crate::adapter::low_rank::{Given, transposed};
 use crate::store::{AdapterConfig, AdapterFiles, LoraFields, ModuleTensors, PeftType};
-use crate::{Error, ParamInfo, Params, TargetModules};
+use crate::{Error, ParamInfo, Params, TargetModules, to_host};
 
 impl Lora {
     /// Goes on from an adapter in PEFT's format. What it computes and where it belongs are the
@@ -107,8 +107,8 @@ impl LoraTarget {
             a = Tensor::cat(vec![a, a0], 1);
             b = Tensor::cat(vec![b, b0.neg()], 0);
         }
-        let magnitude = values.next().map(|m| m.squeeze_dim::<1>(0).into_data());
-        let [a, b] = [a, b].map(|factor| factor.transpose().into_data());
+        let magnitude = values.next().map(|m| to_host(m.squeeze_dim::<1>(0)));
+        let [a, b] = [a, b].map(|factor| to_host(factor.transpose()));
         Ok(ModuleTensors::Lora { a, b, magnitude })
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{FloatDType, Int, Tensor};
 use super::delta::{SubnetDelta, add_block};
 use crate::optimizer::Moments;
 use crate::subnet::{SettledBlock, Subnet, gather};
-use crate::{Error, Importance, ParamInfo, Params, Plan};
+use crate::{Error, Importance, ParamInfo, Params, Plan, to_host};
 
 /// A weight with a subnet.
 #[derive(Debug)]
@@ -92,14 +92,14 @@ impl LosiaTarget {
         delta: Tensor<2>,
         journal: bool,
     ) -> Result<SettledBlock, Error> {
-        let delta = delta.into_data();
+        let delta = to_host(delta);
         if !delta.iter::<f32>().all(f32::is_finite) {
             return Err(Error::NotFinite { path: self.path.clone(), step });
         }
         let original = match journal {
             true => {
                 let [rows, cols] = self.indices(params)?;
-                Some(gather(self.matrix(params, self.base)?, rows, cols).into_data())
+                Some(to_host(gather(self.matrix(params, self.base)?, rows, cols)))
             }
             false => None,
         };

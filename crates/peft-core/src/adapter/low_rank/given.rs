@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::error::no_param;
 use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType};
-use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules};
+use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules, to_host};
 
 /// What a file gives a method to start from.
 #[derive(Debug, Default)]
@@ -147,5 +147,5 @@ fn oriented(data: &TensorData, param: &ParamInfo) -> Result<Tensor<2>, Error> {
 /// A factor in PEFT's orientation as Burn's matrix, f32: `[a, b]` becomes `[b, a]`.
 pub fn transposed(data: &TensorData, device: &Device) -> TensorData {
     let device = device.clone().inner();
-    Tensor::<2>::from_data(data.clone(), (&device, DType::F32)).transpose().into_data()
+    to_host(Tensor::<2>::from_data(data.clone(), (&device, DType::F32)).transpose())
 }
