@@ -17,6 +17,7 @@ use burn::train::renderer::MetricsRenderer;
 use burn_peft::core::{ParamCounts, TunerConfig, device_by_name};
 use burn_peft::llama::{CausalLm, Tokenizer};
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
+use burn_peft::train::plan::modules;
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::report::{RunReport, RunStatus, Scores, peak_memory_bytes, write_report};
 use burn_peft::train::run::{BaseIdentity, Run, RunPlan, TrainConfig, latest_checkpoint};
@@ -60,7 +61,7 @@ fn run(args: &Args) -> Result<RunStatus, Error> {
     println!("method  {:?}: {}", args.method, describe(run.counts()));
     let adapted = run.adapted();
     if !adapted.is_empty() {
-        println!("adapts  {}", by_module(&adapted));
+        println!("adapts  {}", modules(adapted.iter().map(String::as_str)));
     }
     let finished = run.launch(renderer(args, &config, train.len()))?;
     println!("trained {} steps in {:.1} s", finished.steps, finished.seconds);
@@ -143,20 +144,6 @@ fn newest(args: &Args) -> Result<Option<PathBuf>, Error> {
 fn describe(counts: ParamCounts) -> String {
     let share = 100.0 * counts.trainable as f64 / counts.total as f64;
     format!("{} of {} parameters trained at a time ({share:.2} %)", counts.trainable, counts.total)
-}
-
-/// How many weights of which modules.
-fn by_module(paths: &[String]) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for path in paths {
-        let module = path.trim_end_matches(".weight").rsplit('.').next().unwrap_or(path);
-        match counts.iter_mut().find(|(name, _)| *name == module) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((module, 1)),
-        }
-    }
-    let counts = counts.into_iter().map(|(name, count)| format!("{count} {name}"));
-    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn measure(

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
-use burn_peft::core::{Method, TunerConfig, device_by_name};
+use burn_peft::core::{Method, Place, TunerConfig, VisitFloat, device_by_name, visit_floats};
 use burn_peft::llama::{CausalLm, Checkpoint};
 use burn_peft::train::data::Sample;
 use burn_peft::train::run::{BaseIdentity, RunPlan, TrainConfig};
@@ -93,21 +93,14 @@ pub fn plan<'a>(
 
 /// Bits of every weight.
 pub fn bits(model: &CausalLm) -> BTreeMap<String, Vec<u32>> {
-    #[derive(Default)]
-    struct Collect(Vec<String>, BTreeMap<String, Vec<u32>>);
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    struct Collect(BTreeMap<String, Vec<u32>>);
+    impl VisitFloat for Collect {
+        fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
             let bits = param.base().into_data().iter::<f32>().map(f32::to_bits).collect();
-            self.1.insert(self.0.join("."), bits);
+            self.0.insert(place.path(), bits);
         }
     }
-    let mut collect = Collect::default();
-    model.visit(&mut collect);
-    collect.1
+    let mut collect = Collect(BTreeMap::new());
+    visit_floats(model, &mut collect);
+    collect.0
 }

@@ -6,9 +6,10 @@ mod testing;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
+use peft_core::{Place, VisitFloat, visit_floats};
 use peft_llama::{CausalLm, Checkpoint, DecoderConfig, cross_entropy_sum};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -134,27 +135,15 @@ fn rotary_frequencies() {
 /// Gradients by parameter path, linear weights as the checkpoint stores them, `[out, in]`.
 struct ByPath<'a> {
     gradients: &'a Gradients,
-    path: Vec<String>,
-    containers: Vec<String>,
     found: BTreeMap<String, Vec<f32>>,
 }
 
-impl ModuleVisitor for ByPath<'_> {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.into());
-        self.containers.push(container_type.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.containers.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl VisitFloat for ByPath<'_> {
+    fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
         let gradient = param.val().grad(self.gradients).unwrap();
-        let is_linear = self.containers.last().is_some_and(|kind| kind == "Struct:Linear");
+        let is_linear = place.container() == "Linear";
         let gradient = if is_linear { gradient.swap_dims(0, 1) } else { gradient };
-        self.found.insert(self.path.join("."), values(gradient));
+        self.found.insert(place.path(), values(gradient));
     }
 }
 
@@ -165,13 +154,8 @@ fn gradients_of_every_weight() {
         let model = case.model(CONFIGS[0], &device);
         let logits = model.forward(case.ints("input_ids", &device), None);
         let gradients = mean_loss(logits, case.ints("labels", &device)).backward();
-        let mut visitor = ByPath {
-            gradients: &gradients,
-            path: Vec::new(),
-            containers: Vec::new(),
-            found: BTreeMap::new(),
-        };
-        model.visit(&mut visitor);
+        let mut visitor = ByPath { gradients: &gradients, found: BTreeMap::new() };
+        visit_floats(&model, &mut visitor);
         for (name, want) in read(case.dir.join("grads.safetensors")) {
             case.check("grads", &name, visitor.found.remove(&name).unwrap(), &floats(&want));
         }

@@ -9,6 +9,11 @@ use peft_llama::{CausalLm, ChatTemplate, Checkpoint, copy_tokenizer_files, save}
 use crate::Error;
 use crate::staged::replace;
 
+/// Folder of the merged model, in the output folder of a run.
+pub(crate) const FINAL: &str = "final";
+/// Folder of what training changed, in the output folder of a run.
+pub(crate) const ADAPTER: &str = "adapter";
+
 /// Writes `model`, made from the model of `base`, into the folder `dir` as a checkpoint that needs
 /// no other: weights as `dtype`, or as they are, above 5 GB in several files, and the tokenizer, with
 /// `chat_template` in place of the base's if one is given. An earlier folder, which may be that of

@@ -10,9 +10,9 @@ pub mod data;
 mod error;
 mod evaluate;
 mod folder;
+mod hash;
 pub mod inspect;
 mod merge;
-mod numbers;
 pub mod plan;
 pub mod progress;
 pub mod report;
@@ -20,6 +20,6 @@ pub mod run;
 mod staged;
 
 pub use error::Error;
-pub use evaluate::{EvaluateOptions, answers, evaluate};
+pub use evaluate::{EvaluateOptions, evaluate};
 pub use folder::{write_adapter, write_model};
 pub use merge::{load_adapted, merge};

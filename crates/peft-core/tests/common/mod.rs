@@ -11,7 +11,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::{
-    Event, Place, Tuner, TunerConfig, VisitFloat, device_by_name, hook, multiplies_in_f32,
+    Event, Place, Tuner, TunerConfig, VisitFloat, device_by_name, hook, multiplies_in_f32, to_host,
     visit_floats,
 };
 use rand::{Rng, SeedableRng};
@@ -118,7 +118,7 @@ pub fn values<M: Module>(model: &M) -> Vec<(String, TensorData)> {
     struct Collect(Vec<(String, TensorData)>);
     impl VisitFloat for Collect {
         fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
-            self.0.push((place.path(), param.base().into_data()));
+            self.0.push((place.path(), to_host(param.base())));
         }
     }
     let mut collect = Collect(vec![]);

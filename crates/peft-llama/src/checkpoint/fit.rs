@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::{Device, Tensor};
+use peft_core::{Place, VisitFloat, visit_floats};
 
 use super::shards::Tensors;
 use crate::config::is_weight_dtype;
@@ -15,26 +16,16 @@ pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// The parameters `config` calls for.
 pub(super) fn shapes(config: &DecoderConfig, device: &Device) -> Shapes {
-    #[derive(Default)]
-    struct Collect {
-        path: Vec<String>,
-        shapes: Shapes,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    struct Collect(Shapes);
+    impl VisitFloat for Collect {
+        fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
             // Before a linear weight exists, its shape is the stored one, `[d_output, d_input]`.
-            self.shapes.insert(self.path.join("."), param.lazy_shape().to_vec());
+            self.0.insert(place.path(), param.lazy_shape().to_vec());
         }
     }
-    let mut collect = Collect::default();
-    config.init(device).visit(&mut collect);
-    collect.shapes
+    let mut collect = Collect(Shapes::new());
+    visit_floats(&config.init(device), &mut collect);
+    collect.0
 }
 
 /// Checks that `tensors` are those of `shapes`, all of them and no others, and returns the names

@@ -1,8 +1,8 @@
 //! The parameters of a decoder that was not built.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::{Device, Tensor};
-use peft_core::{Catalogue, ParamInfo};
+use peft_core::{Catalogue, ParamInfo, Place, VisitFloat, visit_floats};
 
 use crate::DecoderConfig;
 
@@ -10,40 +10,30 @@ impl DecoderConfig {
     /// The parameters a decoder of this configuration has, as [`Catalogue::of`] lists them for one
     /// that is loaded on `device`. Nothing is allocated.
     pub fn catalogue(&self, device: &Device) -> Catalogue {
-        let (path, containers, params) = Default::default();
-        let mut lister = Lister { path, containers, params, device: device.clone() };
-        self.init(device).visit(&mut lister);
+        let mut lister = Lister { params: Vec::new(), device };
+        visit_floats(&self.init(device), &mut lister);
         lister.params.into_iter().collect()
     }
 }
 
-struct Lister {
-    path: Vec<String>,
-    containers: Vec<String>,
+struct Lister<'a> {
     params: Vec<ParamInfo>,
-    device: Device,
+    device: &'a Device,
 }
 
-impl ModuleVisitor for Lister {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.into());
-        self.containers.push(container_type.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.containers.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let container = self.containers.last().map(String::as_str).unwrap_or_default();
-        let container = container.strip_prefix("Struct:").unwrap_or(container).to_string();
+impl VisitFloat for Lister<'_> {
+    fn visit<const D: usize>(&mut self, place: Place<'_>, param: &Param<Tensor<D>>) {
         let mut shape = param.lazy_shape().to_vec();
-        if container == "Linear" && D == 2 {
+        if place.container() == "Linear" && D == 2 {
             shape.reverse(); // before a linear weight exists, its shape is the stored one
         }
-        let (id, path) = (param.id, self.path.join("."));
-        self.params.push(ParamInfo { id, path, container, shape, device: self.device.clone() });
+        self.params.push(ParamInfo {
+            id: param.id,
+            path: place.path(),
+            container: place.container().into(),
+            shape,
+            device: self.device.clone(),
+        });
     }
 }
 

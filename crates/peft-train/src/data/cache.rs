@@ -1,8 +1,6 @@
 //! Tokenized datasets kept on disk.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
@@ -12,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::sample::IGNORE_INDEX;
 use super::{DataFormat, Sample, Tokenized};
 use crate::Error;
+use crate::hash::{add_file, hex};
 use crate::report::write_atomic;
 
 /// Counts up with every change of what is kept, or of how samples are made.
@@ -44,24 +43,14 @@ impl Key {
 
     /// Adds the content of a file.
     pub fn add_file(&mut self, path: &Path) -> Result<(), Error> {
-        let mut file = File::open(path).map_err(Error::read(path))?;
-        let (mut buffer, mut length) = (vec![0; 1 << 16], 0u64);
-        loop {
-            match file.read(&mut buffer).map_err(Error::read(path))? {
-                0 => break,
-                read => {
-                    self.0.update(&buffer[..read]);
-                    length += read as u64;
-                }
-            }
-        }
+        let length = add_file(&mut self.0, path)?;
         self.0.update(length.to_le_bytes());
         Ok(())
     }
 
     /// The hash in hexadecimal digits.
     pub fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0.finalize())
     }
 }
 

@@ -23,37 +23,12 @@ impl Example {
         Self::Completion { prompt: prompt.into(), completion: completion.into() }
     }
 
-    /// The text to learn; of a conversation, the assistant's last message.
-    pub fn answer(&self) -> &str {
+    /// The completion, for tests of what reads one.
+    #[cfg(test)]
+    pub(super) fn answer(&self) -> &str {
         match self {
             Self::Completion { completion, .. } => completion,
-            Self::Chat(messages) => messages.get(last_answer(messages)).map_or("", |m| &m.content),
+            Self::Chat(messages) => panic!("{messages:?} is no completion"),
         }
-    }
-}
-
-/// The place of the assistant's last message; the number of messages where there is none.
-pub(crate) fn last_answer(messages: &[ChatMessage]) -> usize {
-    messages.iter().rposition(ChatMessage::is_answer).unwrap_or(messages.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_of_a_conversation_is_the_assistants_last_word() {
-        let turn = |role: &str, content: &str| ChatMessage::new(role, content);
-        let messages = vec![
-            turn("user", "a"),
-            turn("assistant", "b"),
-            turn("user", "c"),
-            turn("assistant", "d"),
-            turn("user", "e"),
-        ];
-        assert_eq!(last_answer(&messages), 3);
-        assert_eq!(Example::Chat(messages).answer(), "d");
-        assert_eq!(Example::completion("a", "b").answer(), "b");
-        assert_eq!(Example::Chat(vec![turn("user", "a")]).answer(), "");
     }
 }

@@ -33,7 +33,6 @@ pub use config::DatasetConfig;
 pub use encode::Encode;
 pub use error::DataError;
 pub use example::Example;
-pub(crate) use example::last_answer;
 pub use format::{Columns, DataFormat, alpaca_prompt};
 pub use hub::Hub;
 pub use loader::BatchLoader;

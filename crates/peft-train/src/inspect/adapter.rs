@@ -1,5 +1,6 @@
 //! An adapter's folder.
 
+use indicatif::HumanCount;
 use std::path::Path;
 
 use peft_core::Catalogue;
@@ -7,7 +8,6 @@ use peft_core::store::{AdapterFile, PeftType};
 
 use super::{InspectOptions, Inspection, TensorGroup, model};
 use crate::Error;
-use crate::numbers::grouped;
 
 pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspection, Error> {
     let catalogue = options.base.map(|base| model::catalogue(base, options.device)).transpose()?;
@@ -34,7 +34,10 @@ pub(super) fn checked(path: &Path, catalogue: Option<&Catalogue>) -> Result<Insp
     if let Some(catalogue) = catalogue {
         file.check(catalogue).map_err(|e| at(path, e))?;
     }
-    let facts = vec![("adapter", describe(&file)), ("parameters", grouped(file.num_elements()))];
+    let facts = vec![
+        ("adapter", describe(&file)),
+        ("parameters", HumanCount(file.num_elements() as u64).to_string()),
+    ];
     Ok(Inspection { facts, tensors })
 }
 

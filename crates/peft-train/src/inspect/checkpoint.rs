@@ -1,10 +1,10 @@
 //! A checkpoint of a run.
 
+use indicatif::{DecimalBytes, HumanCount};
 use std::path::Path;
 
 use super::{InspectOptions, Inspection, model};
 use crate::Error;
-use crate::numbers::{grouped, human_bytes};
 use crate::run::{BaseIdentity, CheckpointManifest};
 
 pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspection, Error> {
@@ -14,9 +14,9 @@ pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspec
     let mut facts = vec![
         ("checkpoint", format!("after {steps} steps ({skipped_steps} skipped)")),
         ("method", run.method.clone()),
-        ("samples", format!("{}, SHA-256 {}", grouped(run.samples), run.data)),
+        ("samples", format!("{}, SHA-256 {}", HumanCount(run.samples as u64), run.data)),
         ("dtype", run.dtype.clone()),
-        ("size", human_bytes(bytes as usize)),
+        ("size", DecimalBytes(bytes).to_string()),
     ];
     if let Some(base) = options.base {
         model::catalogue(base, options.device)?;

@@ -1,5 +1,6 @@
 //! A model's folder.
 
+use indicatif::{DecimalBytes, HumanCount};
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -9,7 +10,6 @@ use peft_llama::{ChatTemplate, Checkpoint, DecoderConfig, Tokenizer};
 use super::{InspectOptions, Inspection, TensorGroup};
 use crate::Error;
 use crate::config::{Problems, TypedConfig};
-use crate::numbers::{grouped, human_bytes};
 use crate::plan::MethodSettings;
 
 pub(super) fn inspect(
@@ -30,7 +30,10 @@ pub(super) fn inspect(
     }
     let mut facts = vec![
         ("model", family(checkpoint.config())),
-        ("parameters", format!("{} in {}", grouped(elements), human_bytes(bytes))),
+        (
+            "parameters",
+            format!("{} in {}", HumanCount(elements as u64), DecimalBytes(bytes as u64)),
+        ),
         ("tokenizer", tokens(&tokenizer, checkpoint.config())),
         ("chat", chat_template(path)?.into()),
     ];
@@ -57,7 +60,7 @@ fn family(config: &DecoderConfig) -> String {
         config.hidden_size,
         config.num_attention_heads,
         config.num_key_value_heads,
-        grouped(config.vocab_size),
+        HumanCount(config.vocab_size as u64),
         config.max_position_embeddings,
     )
 }
@@ -70,7 +73,7 @@ fn tokens(tokenizer: &Tokenizer, config: &DecoderConfig) -> String {
     };
     format!(
         "{} tokens{more}; BOS {}, EOS {}",
-        grouped(known),
+        HumanCount(known as u64),
         id(tokenizer.bos_token_id()),
         id(tokenizer.eos_token_id()),
     )
@@ -113,10 +116,13 @@ fn targets(
     let outline = outline.map_err(|e| Problems(vec![typed.method_problem(&e)]))?;
     let share = 100.0 * outline.counts.trainable as f64 / outline.counts.total as f64;
     Ok(vec![
-        ("targets", format!("{}: {}", config.method, crate::plan::modules(&outline))),
+        ("targets", format!("{}: {}", config.method, crate::plan::adapted(&outline))),
         (
             "trains",
-            format!("{} parameters at a time ({share:.2} %)", grouped(outline.counts.trainable)),
+            format!(
+                "{} parameters at a time ({share:.2} %)",
+                HumanCount(outline.counts.trainable as u64)
+            ),
         ),
     ])
 }

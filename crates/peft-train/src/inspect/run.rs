@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{InspectOptions, Inspection, adapter, checkpoint, model};
 use crate::Error;
 use crate::config::TypedConfig;
-use crate::plan::output::{ADAPTER, CONFIG, FINAL};
+use crate::folder::{ADAPTER, FINAL};
+use crate::plan::output::CONFIG;
 use crate::report::{History, MetricsLog, RunReport};
 use crate::run::list_checkpoints;
 

@@ -1,8 +1,7 @@
 //! Tensors in few lines.
 
 use burn::tensor::DType;
-
-use crate::numbers::grouped;
+use indicatif::HumanCount;
 
 /// Tensors that differ in the numbers of their names only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl TensorGroup {
     /// `model.layers.*.mlp.up_proj.weight  BF16 [432, 160] × 5 = 345,600`.
     pub(super) fn line(&self, width: usize) -> String {
         let Self { name, shape, dtype, count } = self;
-        let elements = grouped(self.num_elements());
+        let elements = HumanCount(self.num_elements() as u64);
         format!("{name:<width$}  {dtype:?} {shape:?} × {count} = {elements}")
     }
 }

@@ -1,12 +1,12 @@
 //! A plan in words.
 
+use indicatif::{DecimalBytes, HumanCount};
 use std::fmt;
 
 use peft_core::Outline;
 
 use super::{Plan, schedule};
 use crate::data::PreparedDataset;
-use crate::numbers::{grouped, human_bytes};
 
 impl fmt::Display for Plan {
     /// A line or more for each part, notes last. No newline at the end.
@@ -15,7 +15,7 @@ impl fmt::Display for Plan {
             ("device", self.devices()),
             ("model", self.model()),
             ("method", self.config.method.to_string()),
-            ("adapts", modules(&self.outline)),
+            ("adapts", adapted(&self.outline)),
             ("trains", self.trained()),
         ];
         lines.extend(self.data.datasets.iter().map(|dataset| ("data", of_dataset(dataset))));
@@ -45,7 +45,7 @@ impl Plan {
             self.config.base_model.display(),
             config.num_hidden_layers,
             config.hidden_size,
-            grouped(self.outline.counts.total),
+            HumanCount(self.outline.counts.total as u64),
             self.base.dtype.dtype,
         )
     }
@@ -66,49 +66,66 @@ impl Plan {
             }
             few => format!(", {} densely", few.join(", ")),
         };
-        format!("{} parameters at a time ({share:.2} %){dense}", grouped(counts.trainable))
+        format!(
+            "{} parameters at a time ({share:.2} %){dense}",
+            HumanCount(counts.trainable as u64)
+        )
     }
 
     fn samples(&self) -> String {
         let tokens: usize = self.data.train.iter().map(|sample| sample.input_ids.len()).sum();
         format!(
             "{} in an epoch, {} tokens, the longest row {}; {} held back to measure on",
-            grouped(self.data.train.len()),
-            grouped(tokens),
+            HumanCount(self.data.train.len() as u64),
+            HumanCount(tokens as u64),
             self.data.longest(),
-            grouped(self.data.valid.len()),
+            HumanCount(self.data.valid.len() as u64),
         )
     }
 
     fn memory_line(&self) -> String {
         let available = match self.available {
-            Some(available) => format!("{} free", human_bytes(available.free)),
+            Some(available) => format!("{} free", DecimalBytes(available.free as u64)),
             None => "the device does not tell how much it has".into(),
         };
-        format!("{} for a step ({}); {available}", human_bytes(self.memory.total()), self.memory)
+        format!(
+            "{} for a step ({}); {available}",
+            DecimalBytes(self.memory.total() as u64),
+            self.memory
+        )
     }
 }
 
-/// `35 weights: 5 q_proj, 5 k_proj, …`.
-pub(crate) fn modules(outline: &Outline) -> String {
+/// How many weights of which modules are adapted, from the weights' paths: `35 weights: 5 q_proj, 5
+/// k_proj, …`.
+pub fn modules<'a>(weights: impl IntoIterator<Item = &'a str>) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for weight in &outline.adapted {
-        let module = weight.param.module_path();
-        let name = module.rsplit('.').next().unwrap_or(module);
-        match counts.iter_mut().find(|(known, _)| *known == name) {
+    for weight in weights {
+        let module = weight.trim_end_matches(".weight").rsplit('.').next().unwrap_or(weight);
+        match counts.iter_mut().find(|(known, _)| *known == module) {
             Some((_, count)) => *count += 1,
-            None => counts.push((name, 1)),
+            None => counts.push((module, 1)),
         }
     }
+    let weights: usize = counts.iter().map(|(_, count)| count).sum();
     let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    match outline.adapted.len() {
+    match weights {
         0 => "nothing".into(),
         weights => format!("{weights} weights: {}", counts.join(", ")),
     }
 }
 
+/// [`modules`] of an outline.
+pub(crate) fn adapted(outline: &Outline) -> String {
+    modules(outline.adapted.iter().map(|weight| weight.param.path.as_str()))
+}
+
 fn of_dataset(dataset: &PreparedDataset) -> String {
     let PreparedDataset { path, format, samples, tokens, cached, .. } = dataset;
     let cached = if *cached { ", tokenized before" } else { "" };
-    format!("{path} ({format}): {} samples, {} tokens{cached}", grouped(*samples), grouped(*tokens))
+    format!(
+        "{path} ({format}): {} samples, {} tokens{cached}",
+        HumanCount(*samples as u64),
+        HumanCount(*tokens as u64)
+    )
 }

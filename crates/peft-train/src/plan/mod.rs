@@ -20,7 +20,6 @@
 mod base;
 mod data;
 mod display;
-mod measure;
 mod memory;
 mod method;
 pub(crate) mod output;
@@ -40,7 +39,8 @@ use crate::config::{Problem, Problems, TrainingConfig, TypedConfig};
 use crate::run::TrainConfig;
 use base::Base;
 use data::Data;
-pub(crate) use display::modules;
+pub(crate) use display::adapted;
+pub use display::modules;
 pub use memory::{Available, MemoryEstimate};
 pub use method::MethodSettings;
 pub(crate) use method::typed_key;

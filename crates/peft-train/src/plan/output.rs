@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 use super::problem;
 use crate::Error;
 use crate::config::{Problem, TrainingConfig, TypedConfig};
+use crate::folder::{ADAPTER, FINAL};
 use crate::report::write_atomic;
 use crate::run::{is_same, list_checkpoints};
 
-/// Folder of the merged model.
-pub(crate) const FINAL: &str = "final";
-/// Folder of what training changed.
-pub(crate) const ADAPTER: &str = "adapter";
 /// File of the resolved configuration.
 pub(crate) const CONFIG: &str = "config.toml";
 

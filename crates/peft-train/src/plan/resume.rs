@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::output::{ADAPTER, CONFIG, FINAL};
+use super::output::CONFIG;
 use super::{Plan, problem, tuner_config};
 use crate::Error;
 use crate::config::{Problems, TrainingConfig, TypedConfig};
+use crate::folder::{ADAPTER, FINAL};
 use crate::run::{
     CheckpointManifest, LatestCheckpoint, OutputLock, RunIdentity, latest_checkpoint, settings,
 };

@@ -7,11 +7,12 @@ use burn::train::renderer::MetricsRenderer;
 use peft_llama::{CausalLm, Checkpoint, Tokenizer};
 use serde_json::json;
 
-use super::{Plan, Steps, measure, output, tuner_config};
+use super::{Plan, Steps, output, tuner_config};
 use crate::Error;
 use crate::config::TrainingConfig;
 use crate::data::Sample;
-use crate::folder::{write_adapter, write_model};
+use crate::evaluate::evaluate_samples;
+use crate::folder::{ADAPTER, FINAL, write_adapter, write_model};
 use crate::progress::LinesOptions;
 use crate::report::{RunReport, RunStatus, Scores, write_report};
 use crate::run::{Finished, Run, RunPlan, caught};
@@ -141,11 +142,11 @@ impl Training {
         let mut outcome = outcome(&finished, before);
         if let Some(model) = finished.model.filter(|_| outcome.status == RunStatus::Completed) {
             watch(Activity::Saving);
-            let dir = config.output_dir.join(output::FINAL);
+            let dir = config.output_dir.join(FINAL);
             write_model(&model, &checkpoint, &dir, None, tokenizer.chat_template())?;
             outcome.final_model = Some(dir);
             if let Some(adapter) = &finished.adapter {
-                let dir = config.output_dir.join(output::ADAPTER);
+                let dir = config.output_dir.join(ADAPTER);
                 write_adapter(adapter, &dir)?;
                 outcome.adapter = Some(dir);
             }
@@ -197,5 +198,5 @@ fn measured(
     let (batch, tokens) = (config.micro_batch_size, config.eval_max_new_tokens);
     let total = samples.len() as u64;
     let progress = |done: usize| watch(Activity::Measuring { done: done as u64, total });
-    measure::measure(model, tokenizer, samples, batch, tokens, progress).map(Some)
+    evaluate_samples(model, tokenizer, samples, batch, tokens, progress).map(Some)
 }

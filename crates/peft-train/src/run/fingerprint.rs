@@ -9,8 +9,8 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::identity::hex;
 use crate::Error;
+use crate::hash::hex;
 
 /// A tensor is sampled in that many blocks of that many bytes; a smaller one is read whole.
 const BLOCKS: u64 = 16;

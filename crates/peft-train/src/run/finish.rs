@@ -12,12 +12,11 @@ use super::panics::caught;
 use super::session::Session;
 use super::state::State;
 use crate::Error;
+use crate::folder::{ADAPTER, write_adapter};
 use crate::report::RunStatus;
 
 /// Tokens of the sample that both models are asked about.
 pub(super) const PROBE_TOKENS: usize = 64;
-/// Folder in the output folder for an adapter whose model could not be merged.
-const RESCUED: &str = "adapter";
 
 /// A finished run.
 pub struct Finished {
@@ -100,11 +99,8 @@ fn rescue(state: &mut State, model: &CausalLm, error: Error) -> Error {
         Ok(checkpoint) => checkpoint,
         Err(_) => return error,
     };
-    let dir = state.saver.output_dir.join(RESCUED);
-    let write = |adapter: AdapterFile| {
-        std::fs::create_dir_all(&dir).ok()?;
-        adapter.write(&dir).ok()
-    };
+    let dir = state.saver.output_dir.join(ADAPTER);
+    let write = |adapter: AdapterFile| write_adapter(&adapter, &dir).ok();
     let adapter = match &error {
         Error::Method(peft_core::Error::NotAllocated { .. }) => None,
         _ => state.tuner.export(model).ok().flatten().and_then(write).map(|_| dir),

@@ -13,6 +13,7 @@ use super::config::TrainConfig;
 use super::fingerprint::fingerprint;
 use crate::Error;
 use crate::data::Sample;
+use crate::hash;
 
 /// What a run is made of. A resume refuses a checkpoint of another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,16 +134,13 @@ fn hash_samples(samples: &[Sample]) -> String {
         bytes.extend(document_starts.iter().flat_map(|start| length(*start)));
         hash.update(&bytes);
     }
-    hex(&hash.finalize())
+    hash::hex(&hash.finalize())
 }
 
 fn hash_file(path: &Path) -> Result<String, Error> {
-    Ok(hex(&Sha256::digest(std::fs::read(path).map_err(Error::read(path))?)))
-}
-
-/// Two digits per byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = Sha256::new();
+    hash::add_file(&mut hash, path)?;
+    Ok(hash::hex(&hash.finalize()))
 }
 
 #[cfg(test)]

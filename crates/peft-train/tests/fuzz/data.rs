@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use peft_train::data::{Columns, DataFormat, ReadOptions};
+use peft_train::data::{ChatMessage, Columns, DataFormat, Example, ReadOptions};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -100,7 +100,8 @@ proptest! {
         let columns: Columns = columns.into_iter().map(name).collect();
         for format in DataFormat::ALL {
             match format.example(&object, &columns) {
-                Ok(example) => prop_assert!(!example.answer().is_empty() || format.is_chat()),
+                Ok(Example::Completion { completion, .. }) => prop_assert!(!completion.is_empty()),
+                Ok(Example::Chat(messages)) => prop_assert!(messages.iter().any(ChatMessage::is_answer)),
                 Err(problem) => prop_assert!(!problem.to_string().is_empty()),
             }
         }

@@ -6,7 +6,7 @@ use super::delta::{column_norms, effective};
 use super::init::pissa;
 use super::{LoraConfig, LoraInit};
 use crate::adapter::low_rank::LowRankTarget;
-use crate::{Error, Params, Plan, Record};
+use crate::{Error, Params, Plan, Record, to_host};
 
 /// Positions of the factors.
 const A: usize = 0;
@@ -57,7 +57,7 @@ impl LoraTarget {
             return Err(Error::NotFinite { path: path.clone(), step: 0 }); // no decomposition
         }
         let factors = pissa(weight, self.rank, self.scaling, iterations, seed, path);
-        Ok(factors.map(Tensor::into_data))
+        Ok(factors.map(to_host))
     }
 
     /// Moves the product of `first` from the weight into the factors. A restored run does the same

@@ -3,6 +3,7 @@
 mod activations;
 mod available;
 
+use indicatif::DecimalBytes;
 use std::fmt;
 
 use peft_core::{Catalogue, Outline, ParamInfo};
@@ -13,7 +14,6 @@ use super::method::MethodSettings;
 use super::slots::SlotPlan;
 use crate::Error;
 use crate::config::{Problems, TrainingConfig, TypedConfig};
-use crate::numbers::human_bytes;
 pub(super) use activations::shared_inputs;
 use activations::{Batch, Extras};
 pub use available::Available;
@@ -63,8 +63,8 @@ pub(super) fn check(
     if estimate.certain() > total {
         let message = format!(
             "this run needs {} without activations ({estimate}), but there are {} of memory",
-            human_bytes(estimate.certain()),
-            human_bytes(total),
+            DecimalBytes(estimate.certain() as u64),
+            DecimalBytes(total as u64),
         );
         let hint = "train in bf16, with fewer trained parameters, or on another device";
         return Err(Problems(vec![typed.problem("device", message, Some(hint.into()))]).into());
@@ -74,8 +74,8 @@ pub(super) fn check(
         format!(
             "a step may need {} and {} are free: lower `micro_batch_size` or `sequence_len` if it \
              runs out",
-            human_bytes(estimate.total()),
-            human_bytes(free),
+            DecimalBytes(estimate.total() as u64),
+            DecimalBytes(free as u64),
         )
     }))
 }
@@ -153,7 +153,7 @@ impl fmt::Display for MemoryEstimate {
         parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let parts = parts.into_iter().filter(|(_, bytes)| *bytes > 0);
         let parts: Vec<_> =
-            parts.map(|(name, bytes)| format!("{name} {}", human_bytes(bytes))).collect();
+            parts.map(|(name, bytes)| format!("{name} {}", DecimalBytes(bytes as u64))).collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!((estimate.certain(), estimate.total()), (2070, 5070));
         assert_eq!(
             estimate.to_string(),
-            "activations 3.0 kB, weights 2.0 kB, optimizer 40 B, gradients 20 B, adapters 10 B"
+            "activations 3.00 kB, weights 2.00 kB, optimizer 40 B, gradients 20 B, adapters 10 B"
         );
     }
 }

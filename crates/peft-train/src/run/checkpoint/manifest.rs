@@ -1,15 +1,15 @@
 //! `manifest.json`: what a checkpoint belongs to, and how its files must read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::run::identity::{RunIdentity, hex};
+use crate::hash::{add_file, hex};
+use crate::run::identity::RunIdentity;
 
 const MANIFEST: &str = "manifest.json";
 const CHECKSUM: &str = "manifest.sha256";
@@ -42,16 +42,9 @@ pub struct FileDigest {
 
 impl FileDigest {
     pub(super) fn of(path: &Path) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(Error::read(path))?;
-        let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
-        loop {
-            let read = file.read(&mut buffer).map_err(Error::read(path))?;
-            if read == 0 {
-                return Ok(Self { size, sha256: hex(&hash.finalize()) });
-            }
-            hash.update(&buffer[..read]);
-            size += read as u64;
-        }
+        let mut hash = Sha256::new();
+        let size = add_file(&mut hash, path)?;
+        Ok(Self { size, sha256: hex(&hash.finalize()) })
     }
 }
 
