@@ -7,6 +7,7 @@ mod failures;
 mod interrupts;
 mod nonfinite;
 mod output_folder;
+mod precision;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;

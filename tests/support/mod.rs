@@ -36,9 +36,12 @@ pub fn samples() -> Vec<Sample> {
     (0..SAMPLES).map(sample).collect()
 }
 
+pub fn checkpoint() -> Checkpoint {
+    Checkpoint::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(BASE)).unwrap()
+}
+
 pub fn model() -> CausalLm {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(BASE);
-    Checkpoint::open(dir).unwrap().load(&device(), None, |_| ()).unwrap().0
+    checkpoint().load(&device(), None, |_| ()).unwrap().0
 }
 
 /// Six steps per epoch, the last of them of one batch.

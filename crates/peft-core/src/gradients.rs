@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Tensor};
 
 /// Euclidean norm over every gradient of `model` in `grads`, `[1]`, f32, on the device of the
 /// gradients. `None` if there is none.
@@ -12,7 +12,8 @@ pub fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Option<Tens
     norm.sum.map(Tensor::sqrt)
 }
 
-/// Multiplies every gradient of `model` in `grads` by `factor`.
+/// Multiplies every gradient of `model` in `grads` by `factor`, in f32: what half precision would make
+/// of the products, or of later sums of them, is not what they are.
 pub fn scale<M: Module>(model: &M, grads: &mut GradientsParams, factor: f64) {
     model.visit(&mut Scale { grads, factor: Factor::Known(factor) });
 }
@@ -23,6 +24,11 @@ pub fn scale<M: Module>(model: &M, grads: &mut GradientsParams, factor: f64) {
 pub fn clip<M: Module>(model: &M, grads: &mut GradientsParams, norm: Tensor<1>, max_norm: f64) {
     let factor = norm.add_scalar(1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
     model.visit(&mut Scale { grads, factor: Factor::OnDevice(&factor) });
+}
+
+/// Whether a dtype has 16 bits.
+pub(crate) fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 struct SquaredNorm<'a> {
@@ -57,7 +63,8 @@ impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(grad) = self.grads.remove::<D>(param.id) else { return };
         let scaled = match self.factor {
-            Factor::Known(factor) => grad.mul_scalar(factor),
+            Factor::Known(1.0) => grad.cast(FloatDType::F32),
+            Factor::Known(factor) => grad.cast(FloatDType::F32).mul_scalar(factor),
             Factor::OnDevice(factor) => {
                 let factor = factor.clone().cast(FloatDType::from(grad.dtype()));
                 grad.mul(factor.unsqueeze())

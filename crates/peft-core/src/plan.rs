@@ -97,7 +97,10 @@ impl ModuleMapper for Applier<'_> {
 
 /// `value` as an untracked leaf in the autodiff context of `old`: operations refuse to mix
 /// gradient-checkpointing strategies.
-fn leaf_like<const D: usize, K: Autodiff>(old: &Tensor<D, K>, value: Tensor<D, K>) -> Tensor<D, K> {
+pub(crate) fn leaf_like<const D: usize, K: Autodiff>(
+    old: &Tensor<D, K>,
+    value: Tensor<D, K>,
+) -> Tensor<D, K> {
     match old.gradient_checkpointing_strategy() {
         Some(strategy) => value.autodiff().with_gradient_checkpointing_strategy(strategy),
         None => value,

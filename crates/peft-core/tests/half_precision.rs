@@ -1,14 +1,21 @@
-//! A bf16 base under f32 blocks, on the CPU backend that has bf16.
+//! What trains is f32 though the model is not, on the CPU backend that has half precision.
 
 mod common;
 
+use std::ops::Range;
+
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use common::oracle::Constant;
-use common::{Batch, Mlp, attach, batches, config, cpu_devices, max_difference, step, values};
+use common::{
+    Batch, Mlp, attach, batches, config, cpu_devices, max_difference, optim, same, step, values,
+};
 use peft_core::adapter::Adapter;
+use peft_core::adapter::full::Full;
 use peft_core::adapter::losia::LosiaConfig;
-use peft_core::schedule::{LrScheduler, UpdateType};
+use peft_core::schedule::{DenseSchedule, LrScheduler, UpdateType};
+use peft_core::{Record, Tuner, TunerConfig};
 
 struct ToBf16;
 
@@ -62,9 +69,7 @@ fn updates_too_small_for_bf16_accumulate() {
         .with_warmup_ratio(0.0)
         .with_min_lr_ratio(1.0)
         .with_learning_rate(lr);
-    let weight = Tensor::<2>::full([4, 6], 1.0, (&flex, DType::BF16));
-    let layer = burn::nn::Linear { weight: Param::from_tensor(weight), bias: None };
-    let (mut tuner, mut model) = Constant { layer }.attach(config, None);
+    let (mut tuner, mut model) = ones(&flex, DType::BF16).attach(config, None);
     for _ in 0..100 {
         (model, _) = model.step(&mut tuner);
     }
@@ -72,11 +77,68 @@ fn updates_too_small_for_bf16_accumulate() {
         panic!("no adapter")
     };
     assert_eq!(block.delta.val().dtype(), DType::F32);
-    let merged = tuner.merge(model).unwrap().weight();
-    // Adam moves an entry with a constant gradient by about `lr` a step; entry 8 has none.
-    for (index, moved) in merged.into_iter().map(|value| 1.0 - value).enumerate() {
-        let want = 100.0 * lr * common::oracle::gradient(index).signum();
+    check_moved(&tuner.merge(model).unwrap(), 100.0 * lr);
+}
+
+fn ones(device: &Device, dtype: DType) -> Constant {
+    let weight = Tensor::<2>::full([4, 6], 1.0, (device, dtype));
+    Constant { layer: burn::nn::Linear { weight: Param::from_tensor(weight), bias: None } }
+}
+
+/// Adam moves an entry with a constant gradient by about the learning rate a step; entry 8 has none.
+fn check_moved(model: &Constant, distance: f64) {
+    for (index, moved) in model.weight().into_iter().map(|value| 1.0 - value).enumerate() {
+        let want = distance * common::oracle::gradient(index).signum();
         let want = if index == 8 { 0.0 } else { want };
         assert!((moved - want).abs() < 5e-3, "entry {index}: {moved} against {want}");
+    }
+}
+
+/// Full fine-tuning with Adam, whose `eps` of 1e-8 f16 has not.
+struct Dense {
+    tuner: Tuner<Full>,
+    model: Constant,
+    optim: ModuleOptimizer,
+}
+
+impl Dense {
+    fn new(device: &Device, dtype: DType, learning_rate: f64) -> Self {
+        let schedule = DenseSchedule::new(100, 0.0, 1.0);
+        let full = Full { learning_rate, schedule, target_modules: None };
+        let (tuner, model) =
+            Tuner::attach(full, TunerConfig::default(), ones(device, dtype)).unwrap();
+        Self { tuner, model, optim: optim() }
+    }
+
+    fn steps(mut self, steps: Range<usize>) -> Self {
+        for _ in steps {
+            let grads = self.model.grads();
+            (self.model, _) = self.tuner.step(self.model, &mut self.optim, grads, 1.0).unwrap();
+        }
+        self
+    }
+
+    fn record(&self) -> Record {
+        self.tuner.record(&self.model).unwrap()
+    }
+}
+
+#[test]
+fn dense_updates_too_small_for_half_precision_accumulate() {
+    let [_, flex] = cpu_devices();
+    for dtype in [DType::BF16, DType::F16] {
+        let whole = Dense::new(&flex, dtype, 2e-4).steps(0..100);
+        assert_eq!(whole.model.layer.weight.val().dtype(), dtype);
+        check_moved(&whole.model, 100.0 * 2e-4);
+
+        let half = Dense::new(&flex, dtype, 2e-4).steps(0..40);
+        let mut rest = Dense::new(&flex, dtype, 2e-4);
+        rest.model = rest.tuner.restore(rest.model, &half.record()).unwrap();
+        rest.optim = rest.optim.load_record(half.optim.to_record());
+        let (resumed, whole) = (rest.steps(40..100).record(), whole.record());
+        assert_eq!(whole.tensors["dense.layer.weight"].dtype(), DType::F32);
+        for (name, value) in &whole.tensors {
+            assert!(same(value, &resumed.tensors[name]), "{dtype:?} {name}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 
-use crate::dense::DenseParam;
+use crate::dense::{DenseParam, Masters};
 use crate::gradients::{clip, global_norm, scale};
 use crate::method::{Event, Method};
 use crate::schedule::DenseSchedule;
@@ -39,6 +39,7 @@ pub struct Tuner<T = Box<dyn Method>> {
     counts: ParamCounts,
     adapted: Vec<String>,
     dense: Vec<DenseParam>,
+    masters: Masters,
 }
 
 /// What a step did.
@@ -99,12 +100,14 @@ impl<T: Method> Tuner<T> {
         let counts = counts(&attachments, &catalogue);
         let adapted = adapted_paths(&attachments, &catalogue);
         let model = model.apply_reparameterization(Attacher::new(attachments));
-        Ok((Self { method, config, steps: 0, counts, adapted, dense }, model))
+        let masters = Masters::default();
+        Ok((Self { method, config, steps: 0, counts, adapted, dense, masters }, model))
     }
 
     /// One optimizer step. `grads` are raw gradients of the mean loss over target tokens times
     /// `1 / grad_scale`: gradients accumulated over several batches are made a mean here, before
-    /// importance, clipping and Adam see them. Parameters trained densely are stepped by `optim`.
+    /// importance, clipping and Adam see them. Parameters trained densely are stepped by `optim`; of
+    /// those in half precision, it steps f32 values that the tuner keeps.
     ///
     /// # Errors
     /// [`Error::ParameterGone`] if `model` is not the attached one, [`Error::NotFinite`] if a block
@@ -132,7 +135,10 @@ impl<T: Method> Tuner<T> {
         let (model, events) = plan.apply(model)?;
         let model = match grads.is_empty() {
             true => model,
-            false => optim.step(self.dense_learning_rate(step), model, grads),
+            false => {
+                let rate = self.dense_learning_rate(step);
+                self.masters.step(model, grads, |model, grads| optim.step(rate, model, grads))
+            }
         };
         self.steps += 1;
         let learning_rate = self.method.learning_rate(step);

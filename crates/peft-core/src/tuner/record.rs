@@ -45,7 +45,7 @@ impl<T: Method> Tuner<T> {
     /// [`Error::ParameterGone`] if `model` is not the attached one.
     pub fn record<M: Module>(&self, model: &M) -> Result<Record, Error> {
         let mut record = self.method.record(&Params::of(model))?;
-        let dense = dense::record(model, &self.dense, &mut record)?;
+        let dense = dense::record(model, &self.dense, &self.masters, &mut record)?;
         record.describe(&Meta { dense, steps: self.steps })?;
         Ok(record)
     }
@@ -62,6 +62,6 @@ impl<T: Method> Tuner<T> {
         let plan = self.method.restore(meta.steps, record, &Params::of(&model))?;
         let (model, _) = plan.apply(model)?;
         self.steps = meta.steps;
-        dense::restore(model, &mut self.dense, record, &meta.dense)
+        dense::restore(model, &mut self.dense, &mut self.masters, record, &meta.dense)
     }
 }

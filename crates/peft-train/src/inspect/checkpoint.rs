@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::{InspectOptions, Inspection, model};
 use crate::Error;
-use crate::run::{BaseIdentity, CheckpointManifest};
+use crate::run::{BaseIdentity, CheckpointManifest, Progress};
 
 pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspection, Error> {
     let manifest = checked(path)?;
-    let CheckpointManifest { steps, skipped_steps, run, files, .. } = &manifest;
+    let CheckpointManifest { progress, run, files, .. } = &manifest;
+    let Progress { steps, skipped_steps, loss_scale } = progress;
     let bytes: u64 = files.values().map(|file| file.size).sum();
     let mut facts = vec![
         ("checkpoint", format!("after {steps} steps ({skipped_steps} skipped)")),
@@ -18,6 +19,7 @@ pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspec
         ("dtype", run.dtype.clone()),
         ("size", DecimalBytes(bytes).to_string()),
     ];
+    facts.extend(loss_scale.map(|scale| ("loss scale", scale.factor.to_string())));
     if let Some(base) = options.base {
         model::catalogue(base, options.device)?;
         check_base(path, &manifest, base)?;

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use peft_core::{Event, StepReport};
 use serde::Serialize;
 
+use super::checkpoint::Progress;
 use super::clock::{Clock, StepTime};
 use super::window::{Measured, Window};
 use crate::Error;
@@ -37,6 +38,9 @@ struct StepLine<'a> {
     time: StepTime,
     /// Of the whole run.
     skipped_steps: usize,
+    /// In f16, of the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<f32>,
     peak_memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     events: &'a [Event],
@@ -51,6 +55,9 @@ struct SkippedLine {
     loss: f32,
     grad_norm: f32,
     skipped_steps: usize,
+    /// In f16, of the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<f32>,
 }
 
 #[derive(Serialize)]
@@ -81,7 +88,7 @@ impl Journal {
         window: &Window,
         loss: f32,
         report: &StepReport,
-        skipped_steps: usize,
+        progress: Progress,
     ) -> Result<(), Error> {
         let time = self.clock.take();
         let seconds = time.total();
@@ -89,7 +96,7 @@ impl Journal {
         let scalar = |value: &Option<Tensor<1>>| value.clone().map(Error::scalar).transpose();
         self.log.write(&StepLine {
             step: report.step,
-            windows: report.step + 1 + skipped_steps,
+            windows: progress.windows(),
             loss,
             learning_rate: report.learning_rate,
             grad_norm: scalar(&report.grad_norm)?,
@@ -99,33 +106,29 @@ impl Journal {
             seconds,
             tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
             time,
-            skipped_steps,
+            skipped_steps: progress.skipped_steps,
+            loss_scale: progress.loss_scale.map(|scale| scale.factor),
             peak_memory_bytes: peak_memory_bytes(),
             events: &report.events,
         })
     }
 
-    /// Writes the line of a step that was not taken, the `skipped_steps`th of the run.
-    pub fn skipped(
-        &mut self,
-        step: usize,
-        measured: Measured,
-        skipped_steps: usize,
-    ) -> Result<(), Error> {
-        let Measured { loss, grad_norm } = measured;
-        let windows = step + skipped_steps;
-        let skipped = true;
-        self.log.write(&SkippedLine { step, windows, skipped, loss, grad_norm, skipped_steps })
+    /// Writes the line of a step that was not taken, which `progress` counts.
+    pub fn skipped(&mut self, measured: Measured, progress: Progress) -> Result<(), Error> {
+        self.log.write(&SkippedLine {
+            step: progress.steps,
+            windows: progress.windows(),
+            skipped: true,
+            loss: measured.loss,
+            grad_norm: measured.grad_norm,
+            skipped_steps: progress.skipped_steps,
+            loss_scale: progress.loss_scale.map(|scale| scale.factor),
+        })
     }
 
-    /// Writes the validation loss after `steps` steps, and `skipped_steps` that were not taken.
-    pub fn evaluation(
-        &mut self,
-        steps: usize,
-        skipped_steps: usize,
-        eval_loss: f64,
-    ) -> Result<(), Error> {
-        let windows = steps + skipped_steps;
-        self.log.write(&EvaluationLine { step: steps, windows, eval_loss })
+    /// Writes a validation loss.
+    pub fn evaluation(&mut self, progress: Progress, eval_loss: f64) -> Result<(), Error> {
+        let (step, windows) = (progress.steps, progress.windows());
+        self.log.write(&EvaluationLine { step, windows, eval_loss })
     }
 }

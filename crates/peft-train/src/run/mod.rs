@@ -13,6 +13,7 @@ mod identity;
 mod journal;
 mod launch;
 mod lock;
+mod loss_scale;
 mod model;
 mod no_log;
 mod outcome;
@@ -27,13 +28,16 @@ mod validation;
 mod window;
 
 pub(crate) use checkpoint::list as list_checkpoints;
-pub use checkpoint::{CheckpointManifest, FileDigest, LatestCheckpoint, latest_checkpoint};
+pub use checkpoint::{
+    CheckpointManifest, FileDigest, LatestCheckpoint, Progress, latest_checkpoint,
+};
 pub use config::TrainConfig;
 pub use finish::Finished;
 pub(crate) use identity::settings;
 pub use identity::{BaseIdentity, RunIdentity};
 pub use launch::Run;
 pub(crate) use lock::OutputLock;
+pub use loss_scale::LossScale;
 pub use model::{BatchLoss, FineTune};
 pub(crate) use panics::caught;
 pub use plan::RunPlan;

@@ -60,7 +60,8 @@ impl TrainStep for FineTune {
         let sum = self.loss_sum(&batch);
         drop(turn);
         self.session.count(&batch, sum.clone().detach().inner());
-        let grads = sum.clone().div_scalar(batch.step_targets.max(1) as f64).backward();
+        let mean = sum.clone().div_scalar(batch.step_targets.max(1) as f64);
+        let grads = self.session.scaled(mean).backward();
         let grads = GradientsParams::from_grads(grads, &self.model);
         self.session.after_backward(&self.model, &batch, grads);
         TrainOutput { grads: GradientsParams::new(), item: BatchLoss::of(sum.detach(), &batch) }

@@ -9,12 +9,13 @@ use burn::train::Interrupter;
 use peft_core::{Method, Tuner, TunerConfig};
 use peft_llama::CausalLm;
 
-use super::checkpoint::{self, Restored};
+use super::checkpoint::{self, Progress, Restored};
 use super::config::TrainConfig;
 use super::finish::PROBE_TOKENS;
 use super::journal::Journal;
 use super::launch::Run;
 use super::lock::OutputLock;
+use super::loss_scale::LossScale;
 use super::plan::RunPlan;
 use super::saver::{Best, Saver};
 use super::session::Session;
@@ -40,19 +41,18 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
     let attached = attach(method, tuner_config, &config, model.train(), |optim| {
         resume_from.map(|dir| checkpoint::read(dir, &identity, optim)).transpose()
     })?;
-    let Attached { model, tuner, optim, skipped } = attached;
+    let Attached { model, tuner, optim, progress } = attached;
     // Only a run that was accepted replaces another.
     replaced.iter().try_for_each(|path| staged::remove(path))?;
-    let at = (tuner.steps(), skipped);
     let (log, best) = match resume_from {
-        Some(_) => resume_log(output_dir, at.0 + at.1)?,
+        Some(_) => resume_log(output_dir, progress.windows())?,
         None => (MetricsLog::create(output_dir)?, None),
     };
     let saver = Saver {
         output_dir: output_dir.into(),
         run: identity,
         limit: config.save_total_limit,
-        last: resume_from.map(|path| (at, path.to_owned())),
+        last: resume_from.map(|path| (progress, path.to_owned())),
         best,
     };
     let probe = probe(&train_samples);
@@ -67,7 +67,8 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
         saver,
         validation,
         interrupter: Interrupter::new(),
-        skips: Skips { total: skipped, in_a_row: 0 },
+        skips: Skips { total: progress.skipped_steps, in_a_row: 0 },
+        loss_scale: progress.loss_scale,
         tokens: 0,
         window: Window::default(),
         passes: 0,
@@ -142,7 +143,7 @@ struct Attached {
     model: CausalLm,
     tuner: Tuner,
     optim: ModuleOptimizer,
-    skipped: usize,
+    progress: Progress,
 }
 
 /// Attaches the method, from the start or from what `restore` reads into the optimizer.
@@ -155,13 +156,15 @@ fn attach(
 ) -> Result<Attached, Error> {
     let adamw = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay);
     match restore(adamw.init())? {
-        Some(Restored { record, optim, skipped_steps: skipped }) => {
+        Some(Restored { record, optim, progress }) => {
             let (tuner, model) = Tuner::resume(method, tuner_config, model, &record)?;
-            Ok(Attached { model, tuner, optim, skipped })
+            Ok(Attached { model, tuner, optim, progress })
         }
         None => {
+            let loss_scale = LossScale::of(model.model.embed_tokens.weight.base().dtype());
+            let progress = Progress { steps: 0, skipped_steps: 0, loss_scale };
             let (tuner, model) = Tuner::attach(method, tuner_config, model)?;
-            Ok(Attached { model, tuner, optim: adamw.init(), skipped: 0 })
+            Ok(Attached { model, tuner, optim: adamw.init(), progress })
         }
     }
 }

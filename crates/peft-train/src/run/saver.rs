@@ -8,7 +8,7 @@ use burn::tensor::{DType, Element, TensorData, bf16, f16};
 use peft_core::{Record, Tuner};
 use peft_llama::CausalLm;
 
-use super::checkpoint;
+use super::checkpoint::{self, Progress};
 use super::identity::RunIdentity;
 use crate::Error;
 
@@ -17,9 +17,8 @@ pub(super) struct Saver {
     pub output_dir: PathBuf,
     pub run: RunIdentity,
     pub limit: Option<NonZeroUsize>,
-    /// The newest checkpoint, or the one the run was resumed from, with its steps taken and
-    /// skipped.
-    pub last: Option<((usize, usize), PathBuf)>,
+    /// The newest checkpoint, or the one the run was resumed from, and how far the run was.
+    pub last: Option<(Progress, PathBuf)>,
     pub best: Option<Best>,
 }
 
@@ -41,27 +40,26 @@ impl Saver {
     /// removed.
     pub fn save(
         &mut self,
+        at: Progress,
         tuner: &Tuner,
         model: &CausalLm,
         optim: &ModuleOptimizer,
-        skipped: usize,
     ) -> Result<PathBuf, Error> {
-        let at = (tuner.steps(), skipped);
         if let Some(path) = self.written(|saved_at| saved_at == at) {
             return Ok(path.to_owned());
         }
         let record = tuner.record(model)?;
         if let Some(name) = not_finite(&record) {
-            return Err(self.diverged(at.0, format!("`{name}` is not finite")));
+            return Err(self.diverged(at.steps, format!("`{name}` is not finite")));
         }
         let written = checkpoint::write(&self.output_dir, &self.run, at, &record, optim);
         let path = written.map_err(|source| Error::Unsaved {
-            steps: at.0,
+            steps: at.steps,
             source: Box::new(source),
             last: self.last_path().map(Path::to_owned),
         })?;
         self.last = Some((at, path.clone()));
-        self.prune(at.0)?;
+        self.prune(at.steps)?;
         Ok(path)
     }
 
@@ -74,14 +72,14 @@ impl Saver {
             return Ok(());
         }
         self.best = Some(Best { eval_loss, steps });
-        match self.written(|(saved_at, _)| saved_at == steps) {
+        match self.written(|saved_at| saved_at.steps == steps) {
             Some(_) => self.prune(steps),
             None => Ok(()),
         }
     }
 
     /// The last checkpoint, if it is in the output folder and of the state asked for.
-    fn written(&self, is_asked_for: impl FnOnce((usize, usize)) -> bool) -> Option<&Path> {
+    fn written(&self, is_asked_for: impl FnOnce(Progress) -> bool) -> Option<&Path> {
         let (at, path) = self.last.as_ref()?;
         let here = path.parent() == Some(&*self.output_dir) && is_asked_for(*at);
         here.then_some(path)

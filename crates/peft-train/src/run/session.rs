@@ -49,6 +49,14 @@ impl Session {
         state.window.push(batch, loss_sum);
     }
 
+    /// A loss as it goes into the backward pass.
+    pub fn scaled(&self, loss: Tensor<1>) -> Tensor<1> {
+        match self.lock().loss_scale {
+            Some(scale) => loss.mul_scalar(scale.factor),
+            None => loss,
+        }
+    }
+
     /// Adds the gradients of `batch` on `model`, whose backward pass is done, to the step.
     pub fn after_backward(&self, model: &CausalLm, batch: &Batch, grads: GradientsParams) {
         self.lock().end_pass(model, batch, grads);

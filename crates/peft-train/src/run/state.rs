@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use burn::train::Interrupter;
-use peft_core::gradients::global_norm;
+use peft_core::gradients::{global_norm, scale};
 use peft_core::{StepReport, Tuner};
 use peft_llama::CausalLm;
 
+use super::checkpoint::Progress;
 use super::config::TrainConfig;
 use super::journal::Journal;
 use super::lock::OutputLock;
+use super::loss_scale::LossScale;
 use super::saver::Saver;
 use super::validation::Validation;
 use super::window::{Measured, Window};
@@ -30,6 +32,8 @@ pub(super) struct State {
     pub validation: Validation,
     pub interrupter: Interrupter,
     pub skips: Skips,
+    /// In f16.
+    pub loss_scale: Option<LossScale>,
     /// Tokens of this process.
     pub tokens: usize,
     pub window: Window,
@@ -49,14 +53,20 @@ pub(super) struct State {
 pub(super) struct Skips {
     /// Of the whole run.
     pub total: usize,
-    /// Since the last step that was taken.
+    /// Since the last step that was taken, without those that a lower loss scale may mend.
     pub in_a_row: usize,
 }
 
 impl State {
+    /// How far the run is.
+    pub fn progress(&self) -> Progress {
+        let (steps, skipped_steps) = (self.tuner.steps(), self.skips.total);
+        Progress { steps, skipped_steps, loss_scale: self.loss_scale }
+    }
+
     /// Optimizer steps the data was consumed for, taken or skipped.
     pub fn windows(&self) -> usize {
-        self.tuner.steps() + self.skips.total
+        self.progress().windows()
     }
 
     /// Whether every step was taken. Skipped ones do not count: what a method decides at its last
@@ -91,9 +101,22 @@ impl State {
     /// The backward pass of `batch` on `model` is done.
     pub fn end_pass(&mut self, model: &CausalLm, batch: &Batch, grads: GradientsParams) {
         let place = self.place(batch);
-        self.window.add(model, place, grads.to_device(&self.device, model));
+        let mut grads = grads.to_device(&self.device, model);
+        if let Some(factor) = self.gradient_factor() {
+            scale(model, &mut grads, factor);
+        }
+        self.window.add(model, place, grads);
         self.passes -= 1;
         self.journal.clock.lap(|time| &mut time.forward_backward);
+    }
+
+    /// What gradients are multiplied by before they are summed up: 1, where that only makes them f32.
+    fn gradient_factor(&self) -> Option<f64> {
+        let is_sum = self.config.batches_per_step().get() > 1;
+        match self.loss_scale {
+            Some(scale) => Some(f64::from(scale.factor.recip())),
+            None => is_sum.then_some(1.0),
+        }
     }
 
     /// Takes or skips the step the window was gathered for. The model is gone where the method
@@ -131,16 +154,18 @@ impl State {
     /// and the next window takes the step.
     fn skip(&mut self, model: &CausalLm, measured: Measured) -> Result<(), Error> {
         self.skips.total += 1;
-        self.skips.in_a_row += 1;
-        let step = self.tuner.steps();
-        self.journal.skipped(step, measured, self.skips.total)?;
+        let lower = |scale: &mut LossScale| measured.loss.is_finite() && scale.lower();
+        if !self.loss_scale.as_mut().is_some_and(lower) {
+            self.skips.in_a_row += 1;
+        }
+        self.journal.skipped(measured, self.progress())?;
         if self.skips.in_a_row < self.config.max_nonfinite_steps.get() {
             return self.save_if(self.is_judged_next(), model);
         }
         self.save(model)?;
         let reason =
             format!("loss or gradients were not finite {} times in a row", self.skips.in_a_row);
-        Err(self.saver.diverged(step, reason))
+        Err(self.saver.diverged(self.tuner.steps(), reason))
     }
 
     fn after_step(
@@ -151,10 +176,11 @@ impl State {
         report: &StepReport,
     ) -> Result<(), Error> {
         self.skips.in_a_row = 0;
+        self.loss_scale.iter_mut().for_each(LossScale::taken);
         self.journal.clock.lap(|time| &mut time.optimizer);
         let due = self.tuner.steps().is_multiple_of(self.config.logging_steps.get());
         if due || self.is_done() || !report.events.is_empty() {
-            self.journal.step(window, loss, report, self.skips.total)?;
+            self.journal.step(window, loss, report, self.progress())?;
         }
         self.save_if(self.is_save_due() || self.is_judged_next(), model)
     }
@@ -188,7 +214,7 @@ impl State {
     pub fn save(&mut self, model: &CausalLm) -> Result<PathBuf, Error> {
         let optim = self.optim()?;
         self.journal.sync()?; // no line before a checkpoint may be lost after it
-        let path = self.saver.save(&self.tuner, model, &optim, self.skips.total);
+        let path = self.saver.save(self.progress(), &self.tuner, model, &optim);
         self.journal.clock.lap(|time| &mut time.checkpoint);
         path
     }
@@ -198,9 +224,8 @@ impl State {
         let eval_loss = self.validation.push(batch, loss_sum)?;
         self.journal.clock.lap(|time| &mut time.evaluation);
         let Some(eval_loss) = eval_loss else { return Ok(()) };
-        let steps = self.tuner.steps();
-        self.journal.evaluation(steps, self.skips.total, eval_loss)?;
-        self.saver.evaluated(steps, eval_loss)
+        self.journal.evaluation(self.progress(), eval_loss)?;
+        self.saver.evaluated(self.tuner.steps(), eval_loss)
     }
 
     /// Stops the Learner in the middle of an epoch once all steps were taken. An epoch's end it

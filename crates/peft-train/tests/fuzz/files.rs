@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use peft_train::run::{CheckpointManifest, FileDigest, RunIdentity};
+use peft_train::run::{CheckpointManifest, FileDigest, LossScale, Progress, RunIdentity};
 use proptest::prelude::*;
 use proptest::sample::select;
 use safetensors::tensor::{Dtype, TensorView};
@@ -60,7 +60,9 @@ fn manifest() -> String {
         dtype: "F32".into(),
         base: None,
     };
-    let manifest = CheckpointManifest { format: 1, steps: 7, skipped_steps: 0, run, files };
+    let loss_scale = Some(LossScale { factor: 256.0, steps: 3 });
+    let progress = Progress { steps: 7, skipped_steps: 0, loss_scale };
+    let manifest = CheckpointManifest { format: 1, progress, run, files };
     serde_json::to_string(&manifest).unwrap()
 }
 

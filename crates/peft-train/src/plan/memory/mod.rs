@@ -6,6 +6,7 @@ mod available;
 use indicatif::DecimalBytes;
 use std::fmt;
 
+use burn::tensor::DType;
 use peft_core::{Catalogue, Outline, ParamInfo};
 use peft_llama::DecoderConfig;
 
@@ -29,9 +30,9 @@ pub struct MemoryEstimate {
     pub weights: usize,
     /// Adapters, f32.
     pub adapters: usize,
-    /// Gradients of all that trains, and LoSiA's dense ones of the layer being localised.
+    /// Gradients of all that trains, f32, and LoSiA's dense ones of the layer being localised.
     pub gradients: usize,
-    /// Moments of the optimizer.
+    /// Moments of the optimizer, and f32 values of what it steps in half precision.
     pub optimizer: usize,
     /// Importance: of the layer being localised with LoSiA, of every factor with AdaLoRA.
     pub importance: usize,
@@ -50,7 +51,12 @@ pub(super) fn estimate(
 ) -> MemoryEstimate {
     let (rows, size) = (config.micro_batch_size.get(), base.dtype.dtype.size());
     let (decoder, batch) = (base.checkpoint.config(), Batch { rows, tokens, size });
-    MemoryEstimate::new(method, decoder, &base.catalogue, outline, slots, batch)
+    let of_batch = MemoryEstimate::new(method, decoder, &base.catalogue, outline, slots, batch);
+    // Gradients that are summed up or scaled are made f32.
+    let is_f32 = config.gradient_accumulation_steps.get() > 1 || base.dtype.dtype == DType::F16;
+    let localized = if is_f32 { slots.map_or(0, |slots| slots.localized) } else { 0 };
+    let gradients = of_batch.gradients + (F32 - size) * localized;
+    MemoryEstimate { gradients, ..of_batch }
 }
 
 /// Refuses a run that cannot fit, and notes one that may not.
@@ -106,8 +112,8 @@ impl MemoryEstimate {
         Self {
             weights: size * (catalogue.num_elements() + dense),
             adapters: F32 * adapters,
-            gradients: F32 * adapters + size * (dense + localized),
-            optimizer: 2 * F32 * adapters + 2 * size * dense,
+            gradients: F32 * (adapters + dense) + size * localized,
+            optimizer: 2 * F32 * (adapters + dense) + if size < F32 { F32 * dense } else { 0 },
             importance: match method {
                 MethodSettings::AdaLora(_) => 2 * F32 * adapters,
                 _ => 2 * F32 * localized,

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::hash::{add_file, hex};
 use crate::run::identity::RunIdentity;
+use crate::run::loss_scale::LossScale;
 
 const MANIFEST: &str = "manifest.json";
 const CHECKSUM: &str = "manifest.sha256";
@@ -21,14 +22,32 @@ const FORMAT: u32 = 1;
 pub struct CheckpointManifest {
     /// Layout of the folder; 1.
     pub format: u32,
-    /// Optimizer steps taken.
-    pub steps: usize,
-    /// Steps skipped, because their loss or gradients were not finite.
-    pub skipped_steps: usize,
+    /// How far the run was.
+    #[serde(flatten)]
+    pub progress: Progress,
     /// The run it belongs to.
     pub run: RunIdentity,
     /// The other files of the folder.
     pub files: BTreeMap<String, FileDigest>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps taken.
+    pub steps: usize,
+    /// Steps skipped, because their loss or gradients were not finite.
+    pub skipped_steps: usize,
+    /// What the next loss is multiplied by, in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
+}
+
+impl Progress {
+    /// Optimizer steps the data was consumed for, taken or skipped.
+    pub fn windows(&self) -> usize {
+        self.steps + self.skipped_steps
+    }
 }
 
 /// How a file must read.
@@ -49,8 +68,8 @@ impl FileDigest {
 }
 
 impl CheckpointManifest {
-    pub(super) fn new(steps: usize, skipped_steps: usize, run: RunIdentity) -> Self {
-        Self { format: FORMAT, steps, skipped_steps, run, files: BTreeMap::new() }
+    pub(super) fn new(progress: Progress, run: RunIdentity) -> Self {
+        Self { format: FORMAT, progress, run, files: BTreeMap::new() }
     }
 
     /// Reads the manifest of the checkpoint in the folder `dir`.

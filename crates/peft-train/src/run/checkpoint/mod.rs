@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `state.safetensors`, `state.json` | the method's record, and densely trained parameters |
 //! | `optimizer.bpk` | moments of densely trained parameters |
-//! | `manifest.json` | steps, what the run belongs to, size and SHA-256 of the files above |
+//! | `manifest.json` | steps, loss scale, what the run belongs to, size and SHA-256 of the files above |
 //! | `manifest.sha256` | SHA-256 of the manifest, in the format of `sha256sum` |
 //!
 //! It is written beside its place, synced and renamed: whatever stops the program or the machine, a
@@ -30,7 +30,7 @@ mod write;
 
 pub(crate) use folder::list;
 pub(super) use folder::{prune, remove_leftovers};
-pub use manifest::{CheckpointManifest, FileDigest};
+pub use manifest::{CheckpointManifest, FileDigest, Progress};
 pub use read::{LatestCheckpoint, latest_checkpoint};
 pub(super) use read::{Restored, read};
 pub(super) use write::write;

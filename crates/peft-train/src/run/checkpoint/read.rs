@@ -6,7 +6,7 @@ use burn::optim::ModuleOptimizer;
 use peft_core::Record;
 
 use super::folder::list;
-use super::manifest::CheckpointManifest;
+use super::manifest::{CheckpointManifest, Progress};
 use super::{OPTIMIZER, STATE, STATE_META, tensors};
 use crate::Error;
 use crate::run::identity::RunIdentity;
@@ -46,7 +46,7 @@ pub fn latest_checkpoint(output_dir: &Path) -> Result<LatestCheckpoint, Error> {
 pub(in crate::run) struct Restored {
     pub record: Record,
     pub optim: ModuleOptimizer,
-    pub skipped_steps: usize,
+    pub progress: Progress,
 }
 
 /// Reads the checkpoint in `dir`, which must be whole and belong to the run `expected`, and puts
@@ -65,12 +65,13 @@ pub(in crate::run) fn read(
     let record = Record { tensors: tensors::read(&dir.join(STATE))?, meta };
     let path = dir.join(OPTIMIZER);
     let optim = optim.load(&path).map_err(|e| Error::checkpoint(&path, e))?;
-    Ok(Restored { record, optim, skipped_steps: manifest.skipped_steps })
+    Ok(Restored { record, optim, progress: manifest.progress })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::LossScale;
     use crate::run::checkpoint::write;
     use burn::optim::AdamWConfig;
     use serde_json::json;
@@ -90,11 +91,16 @@ mod tests {
         AdamWConfig::new().init()
     }
 
+    fn progress(steps: usize) -> Progress {
+        let loss_scale = Some(LossScale { factor: 256.0, steps: 5 });
+        Progress { steps, skipped_steps: 3, loss_scale }
+    }
+
     fn write_at(dir: &Path, steps: usize) -> PathBuf {
         let mut record = Record::default();
         record.tensors.insert("a".into(), burn::tensor::TensorData::from([steps as f32]));
         record.meta.insert("steps".into(), steps.into());
-        write(dir, &identity(1), (steps, 3), &record, &optim()).unwrap()
+        write(dir, &identity(1), progress(steps), &record, &optim()).unwrap()
     }
 
     fn try_read(path: &Path, seed: u64) -> Result<Restored, Error> {
@@ -107,9 +113,9 @@ mod tests {
         let path = write_at(dir.path(), 7);
         assert_eq!(path, write_at(dir.path(), 7), "an older one is replaced");
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing temporary is left");
-        let Restored { record, skipped_steps, .. } = try_read(&path, 1).unwrap();
+        let Restored { record, progress: found, .. } = try_read(&path, 1).unwrap();
         assert_eq!(record.tensors["a"].iter::<f32>().collect::<Vec<_>>(), [7.0]);
-        assert_eq!((record.meta["steps"].as_u64(), skipped_steps), (Some(7), 3));
+        assert_eq!((record.meta["steps"].as_u64(), found), (Some(7), progress(7)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use burn::optim::ModuleOptimizer;
 use peft_core::Record;
 
 use super::folder::path_of;
-use super::manifest::{CheckpointManifest, FileDigest};
+use super::manifest::{CheckpointManifest, FileDigest, Progress};
 use super::{OPTIMIZER, STATE, STATE_META, tensors};
 use crate::Error;
 use crate::run::identity::RunIdentity;
@@ -19,14 +19,14 @@ use crate::staged;
 pub(in crate::run) fn write(
     output_dir: &Path,
     run: &RunIdentity,
-    (steps, skipped_steps): (usize, usize),
+    progress: Progress,
     record: &Record,
     optim: &ModuleOptimizer,
 ) -> Result<PathBuf, Error> {
-    let target = path_of(output_dir, steps);
+    let target = path_of(output_dir, progress.steps);
     staged::replace(&target, |dir| {
         write_state(dir, record, optim)?;
-        let mut manifest = CheckpointManifest::new(steps, skipped_steps, run.clone());
+        let mut manifest = CheckpointManifest::new(progress, run.clone());
         for name in [STATE, STATE_META, OPTIMIZER] {
             manifest.files.insert(name.into(), FileDigest::of(&dir.join(name))?);
         }

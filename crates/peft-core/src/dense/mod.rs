@@ -1,11 +1,16 @@
 //! Parameters trained densely: found, recorded, restored.
 
+mod masters;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
+use crate::gradients::is_half;
+use crate::plan::leaf_like;
 use crate::{Error, Record, to_host};
+pub(crate) use masters::Masters;
 
 /// A densely trained parameter.
 #[derive(Debug, Clone)]
@@ -20,20 +25,21 @@ fn entry(path: &str) -> String {
     format!("dense.{path}")
 }
 
-/// Adds the parameters' values to `record`, and their identities, by which an optimizer's state
-/// finds them again.
+/// Adds the parameters' values to `record`, those of `masters` in f32, and their identities, by which
+/// an optimizer's state finds them again.
 pub(crate) fn record<M: Module>(
     model: &M,
     params: &[DenseParam],
+    masters: &Masters,
     record: &mut Record,
 ) -> Result<Vec<(String, u64)>, Error> {
-    let mut collect = Collect(HashMap::new());
+    let mut collect = Collect { masters: Some(masters), read: HashMap::new() };
     model.visit(&mut collect);
     params
         .iter()
         .map(|DenseParam { id, path, .. }| {
             let gone = || Error::ParameterGone { path: path.clone() };
-            record.tensors.insert(entry(path), collect.0.remove(id).ok_or_else(gone)?(false));
+            record.tensors.insert(entry(path), collect.read.remove(id).ok_or_else(gone)?(false));
             Ok((path.clone(), id.val()))
         })
         .collect()
@@ -44,11 +50,11 @@ pub(crate) fn export<M: Module>(
     model: &M,
     params: &[DenseParam],
 ) -> Result<BTreeMap<String, TensorData>, Error> {
-    let mut collect = Collect(HashMap::new());
+    let mut collect = Collect { masters: None, read: HashMap::new() };
     model.visit(&mut collect);
     let stored = params.iter().map(|DenseParam { id, path, is_linear_weight }| {
         let gone = || Error::ParameterGone { path: path.clone() };
-        Ok((path.clone(), collect.0.remove(id).ok_or_else(gone)?(*is_linear_weight)))
+        Ok((path.clone(), collect.read.remove(id).ok_or_else(gone)?(*is_linear_weight)))
     });
     stored.collect()
 }
@@ -63,10 +69,12 @@ pub(crate) fn modules(params: &[DenseParam]) -> Vec<String> {
     modules.into_iter().collect()
 }
 
-/// Puts recorded values and identities into the parameters.
+/// Puts recorded values and identities into the parameters, and into `masters` what is kept in half
+/// precision.
 pub(crate) fn restore<M: Module>(
     model: M,
     params: &mut [DenseParam],
+    masters: &mut Masters,
     record: &Record,
     identities: &[(String, u64)],
 ) -> Result<M, Error> {
@@ -79,7 +87,7 @@ pub(crate) fn restore<M: Module>(
         restored.insert(param.id, (ParamId::from(*id), param.path.clone(), data.clone()));
         param.id = ParamId::from(*id);
     }
-    let mut put = Put { restored, misshapen: None };
+    let mut put = Put { restored, masters, misshapen: None };
     let model = model.map(&mut put);
     put.misshapen.map_or(Ok(model), Err)
 }
@@ -88,25 +96,31 @@ pub(crate) fn restore<M: Module>(
 type Read = Box<dyn FnOnce(bool) -> TensorData>;
 
 /// Handles to the values, so that only those asked for are read back from the device.
-struct Collect(HashMap<ParamId, Read>);
+struct Collect<'a> {
+    /// Values that go before the model's.
+    masters: Option<&'a Masters>,
+    read: HashMap<ParamId, Read>,
+}
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.base().without_autodiff();
+        let master = self.masters.and_then(|masters| masters.get(param.id));
+        let value = master.unwrap_or_else(|| param.base().without_autodiff());
         let read = move |transposed| match transposed {
             true => to_host(value.swap_dims(0, 1)),
             false => to_host(value),
         };
-        self.0.insert(param.id, Box::new(read));
+        self.read.insert(param.id, Box::new(read));
     }
 }
 
-struct Put {
+struct Put<'a> {
     restored: HashMap<ParamId, (ParamId, String, TensorData)>,
+    masters: &'a mut Masters,
     misshapen: Option<Error>,
 }
 
-impl ModuleMapper for Put {
+impl ModuleMapper for Put<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some((id, path, data)) = self.restored.remove(&param.id) else { return param };
         let (found, expected) = (data.shape().as_slice(), param.dims());
@@ -116,7 +130,13 @@ impl ModuleMapper for Put {
             return param;
         }
         let tracked = param.is_require_grad();
-        let mut param = param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype())));
+        let mut param = param.map(|old| {
+            let (device, dtype) = (old.device().inner(), old.dtype());
+            if is_half(dtype) {
+                self.masters.set::<D>(id, Tensor::from_data(data.clone(), (&device, DType::F32)));
+            }
+            leaf_like(&old, Tensor::from_data(data, (&device, dtype)))
+        });
         param.id = id;
         param.set_require_grad(tracked)
     }
@@ -140,10 +160,11 @@ mod tests {
     #[test]
     fn value_identity_and_tracking_come_back() {
         let ((original, params), mut written) = (layer(), Record::default());
-        let identities = record(&original, &params, &mut written).unwrap();
+        let identities = record(&original, &params, &Masters::default(), &mut written).unwrap();
         assert_eq!(written.tensors.keys().collect::<Vec<_>>(), ["dense.bias"]);
         let (fresh, mut params) = layer();
-        let restored = restore(fresh, &mut params, &written, &identities).unwrap();
+        let restored =
+            restore(fresh, &mut params, &mut Masters::default(), &written, &identities).unwrap();
         let (bias, want) = (restored.bias.unwrap(), original.bias.unwrap());
         assert_eq!((bias.id, params[0].id), (want.id, want.id));
         assert!(bias.is_require_grad());
@@ -155,13 +176,15 @@ mod tests {
         let ((original, params), mut written) = (layer(), Record::default());
         let stranger =
             [DenseParam { id: ParamId::new(), path: "gone".into(), is_linear_weight: false }];
-        let error = record(&original, &stranger, &mut written).unwrap_err();
+        let error = record(&original, &stranger, &Masters::default(), &mut written).unwrap_err();
         assert_eq!(error, Error::ParameterGone { path: "gone".into() });
 
-        let identities = record(&original, &params, &mut written).unwrap();
+        let identities = record(&original, &params, &Masters::default(), &mut written).unwrap();
         let try_restore = |identities: &[_], written: &Record| {
             let (fresh, mut params) = layer();
-            restore(fresh, &mut params, written, identities).unwrap_err().to_string()
+            restore(fresh, &mut params, &mut Masters::default(), written, identities)
+                .unwrap_err()
+                .to_string()
         };
         let missing = "record entry `dense.bias`: is missing";
         assert_eq!(try_restore(&[], &written), missing);

@@ -1,0 +1,102 @@
+//! Runs in half precision, on the CPU backend that has it.
+
+use std::path::Path;
+
+use burn::tensor::DType;
+use burn_peft::core::adapter::full::Full;
+use burn_peft::core::schedule::DenseSchedule;
+use burn_peft::core::{Method, TunerConfig, device_by_name};
+use burn_peft::llama::CausalLm;
+use burn_peft::train::run::{Finished, RunPlan};
+use serde_json::{Value, json};
+
+use crate::support::{bits, checkpoint as base};
+use crate::{Make, STEPS, checkpoint, launch_on, losia, metrics, planned, saving, turn};
+
+fn model(dtype: DType) -> CausalLm {
+    let flex = device_by_name("flex").unwrap();
+    base().load(&flex, Some(dtype), |_| ()).unwrap().0
+}
+
+fn full(total: usize) -> (Box<dyn Method>, Value) {
+    let schedule = DenseSchedule::new(total, 0.1, 0.1);
+    let full = Full { learning_rate: 1e-3, schedule, target_modules: None };
+    (Box::new(full), json!({ "learning_rate": 1e-3 }))
+}
+
+/// The plan, without densely trained modules beside full fine-tuning.
+fn only(mut plan: RunPlan<'_>) -> RunPlan<'_> {
+    if plan.method.name() == "full" {
+        plan.tuner_config = TunerConfig::default();
+    }
+    plan
+}
+
+fn losses(out: &Path) -> Vec<f64> {
+    metrics(out).iter().filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+/// Close to f32, and the same bits wherever it goes on from.
+fn trains_and_resumes(make: Make, dtype: DType, bound: f64) {
+    let out = tempfile::tempdir().unwrap();
+    launch_on(model(DType::F32), only(planned(make, out.path(), None))).unwrap();
+    let want = losses(out.path());
+
+    let out = tempfile::tempdir().unwrap();
+    let whole = launch_on(model(dtype), only(saving(make, out.path(), 1))).unwrap();
+    assert_eq!((whole.steps, whole.skipped_steps), (STEPS, 0), "{dtype:?}");
+    for (got, want) in losses(out.path()).iter().zip(&want) {
+        assert!((got - want).abs() < bound * want, "{dtype:?}: {got} against {want}");
+    }
+    let whole = bits(&whole.model.unwrap());
+    for steps in [4, 12] {
+        let (from, out) = (checkpoint(out.path(), steps), tempfile::tempdir().unwrap());
+        let plan = only(planned(make, out.path(), Some(&from)));
+        let resumed = launch_on(model(dtype), plan).unwrap();
+        assert!(bits(&resumed.model.unwrap()) == whole, "{dtype:?} after a resume at {steps}");
+    }
+}
+
+#[test]
+fn half_precision_trains_close_to_f32_and_resumes_exactly() {
+    let _turn = turn();
+    for (dtype, bound) in [(DType::F16, 0.005), (DType::BF16, 0.03)] {
+        trains_and_resumes(&full, dtype, bound);
+        trains_and_resumes(&losia, dtype, bound);
+    }
+}
+
+/// A model with gradients so large that the first loss scales are too high for f16.
+fn steep(dtype: DType) -> CausalLm {
+    let mut model = model(dtype);
+    model.model.norm.weight = model.model.norm.weight.map(|weight| weight.mul_scalar(50.0));
+    model
+}
+
+fn run_steep(make: Make, out: &Path, resume: Option<&Path>) -> Finished {
+    let mut plan = only(planned(make, out, resume));
+    plan.config.max_nonfinite_steps = std::num::NonZeroUsize::MIN;
+    plan.config.save_steps = std::num::NonZeroUsize::new(1);
+    launch_on(steep(DType::F16), plan).unwrap()
+}
+
+#[test]
+fn an_overflow_in_f16_lowers_the_loss_scale_and_is_no_failure() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let whole = run_steep(&full, out.path(), None);
+    assert_eq!(whole.steps, STEPS, "a skipped step is made up for");
+    let lines = metrics(out.path());
+    let overflows: Vec<_> = lines.iter().filter(|line| line["skipped"] == true).collect();
+    assert!(whole.skipped_steps > 1 && overflows.len() == whole.skipped_steps);
+    for (count, line) in (1..).zip(&overflows) {
+        assert!(line["loss"].is_number() && line["grad_norm"].is_null(), "{line}");
+        assert_eq!(line["loss_scale"], 65_536.0 / f64::from(1 << count));
+    }
+    let want = bits(&whole.model.unwrap());
+    let from = checkpoint(out.path(), 7);
+    let other = tempfile::tempdir().unwrap();
+    let resumed = run_steep(&full, other.path(), Some(&from));
+    assert_eq!(resumed.skipped_steps, whole.skipped_steps, "with the scale it had");
+    assert!(bits(&resumed.model.unwrap()) == want);
+}
