@@ -7,9 +7,12 @@
 //! Every linear weight starts with rank 8 and the budget falls to a mean of 4. What is left where
 //! is printed, and drawn in `runs/adalora_llama/ranks.svg`.
 
+mod common;
+
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::process::ExitCode;
 
 use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use burn_peft::core::{TunerConfig, device_by_name};
@@ -18,11 +21,15 @@ use burn_peft::train::data::{TokenizeOptions, read_jsonl, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::report::RankHistory;
 use burn_peft::train::run::{Run, RunPlan, TrainConfig};
-use burn_peft::train::{EvaluateOptions, evaluate};
+use burn_peft::train::{EvaluateOptions, evaluate, write_adapter};
 
 const OUT: &str = "runs/adalora_llama";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    run().map_or_else(common::failed, |()| ExitCode::SUCCESS)
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let out = Path::new(OUT);
     let of = |n| NonZeroUsize::new(n).expect("not zero");
     let device = device_by_name("auto")?;
@@ -38,9 +45,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         micro_batch_size: of(32),
         group_by_length: true,
         logging_steps: of(20),
+        overwrite_output_dir: true,
         ..TrainConfig::default()
     };
     let total_steps = config.total_steps(samples.len());
+    let lines = LinesOptions::new(&config, samples.len());
     let adalora = AdaLoraConfig::new(total_steps)
         .with_output_head(Some(model.output_head_name().into()))
         .with_init_r(8)
@@ -54,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         method_config: serde_json::to_value(&adalora)?,
         method: Box::new(AdaLora::new(adalora)?),
         tuner_config: TunerConfig::default(),
-        config: config.clone(),
+        config,
         devices: Vec::new(),
         train_samples: samples,
         valid_samples: tokenize(&held_back, &tokenizer, options)?.samples,
@@ -65,14 +74,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let measuring = EvaluateOptions { batch_size: of(64), sequence_len: 512, max_new_tokens: 32 };
     let before = evaluate(&model, &tokenizer, &held_back, measuring, |_| ())?;
     let run = Run::new(model, plan)?;
-    let lines = LinesOptions {
-        samples_per_step: config.micro_batch_size,
-        total_steps,
-        logging_steps: config.logging_steps,
-    };
     let lines = LinesRenderer::new(std::io::stdout(), lines);
     let finished = run.launch(Some(Box::new(lines)))?;
-    let model = finished.model.ok_or("the run was stopped before its last cut")?;
+    let model = finished.model.ok_or("the run was stopped")?;
     let after = evaluate(&model, &tokenizer, &held_back, measuring, |_| ())?;
 
     let percent = |accuracy: Option<f64>| 100.0 * accuracy.unwrap_or(f64::NAN);
@@ -83,8 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("drawn in {}", ranks.draw(out)?.display());
     let adapter = out.join("adapter");
-    std::fs::create_dir_all(&adapter)?;
-    finished.adapter.ok_or("AdaLoRA has an adapter")?.write(&adapter)?;
+    write_adapter(&finished.adapter.ok_or("AdaLoRA has an adapter")?, &adapter)?;
     println!("adapter for PEFT in {}", adapter.display());
     Ok(())
 }

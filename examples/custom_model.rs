@@ -2,7 +2,10 @@
 //! code. It learns where in an image a bright stripe runs; then the images are inverted, and only
 //! adapters learn what changed.
 
+mod common;
+
 use std::error::Error;
+use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -57,13 +60,9 @@ fn accuracy(model: &Vision, device: &Device) -> f32 {
     100.0 * right.float().mean().into_scalar::<f32>()
 }
 
-/// Trains `model` with `method`, and merges what was trained into it.
-fn train(
-    model: Vision,
-    method: Box<dyn Method>,
-    inverted: bool,
-    device: &Device,
-) -> Result<Vision, Box<dyn Error>> {
+/// Trains `model` with `method`, merges what was trained into it, and says how good it is.
+fn train(model: Vision, method: Box<dyn Method>, inverted: bool) -> Result<Vision, Box<dyn Error>> {
+    let device = &model.head.weight.device();
     let (mut tuner, mut model) = Tuner::attach(method, TunerConfig::default(), model)?;
     let mut optim = AdamConfig::new().init();
     for _ in 0..STEPS {
@@ -73,27 +72,28 @@ fn train(
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         (model, _) = tuner.step(model, &mut optim, grads, 1.0)?;
     }
-    println!("{:>9}: {} weights adapted", tuner.method().name(), tuner.adapted().len());
-    Ok(tuner.merge(model)?)
+    let (method, adapted) = (tuner.method().name(), tuner.adapted().len());
+    let model = tuner.merge(model)?;
+    let right = accuracy(&model, device);
+    println!("{method:>9}: {adapted} weights adapted, {right:.0} % of inverted images right");
+    Ok(model)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    run().map_or_else(common::failed, |()| ExitCode::SUCCESS)
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let device = device_by_name("auto")?.autodiff();
     device.seed(7);
     let schedule = DenseSchedule::new(STEPS, 0.1, 0.1);
     let full = Full { learning_rate: 3e-3, schedule, target_modules: None };
-    let base = train(Vision::new(&device), Box::new(full), false, &device)?;
-    println!("inverted images, before: {:.0} %", accuracy(&base, &device));
+    let base = train(Vision::new(&device), Box::new(full), false)?;
 
     let losia = LosiaConfig::new(STEPS).with_period(15).with_rank_factor(0.25);
+    let losia = Losia::new(losia.with_learning_rate(1e-2))?;
+    train(base.clone(), Box::new(losia), true)?;
     let adalora = AdaLoraConfig::new(STEPS).with_tfinal(40).with_delta_t(5);
-    let methods: [Box<dyn Method>; 2] = [
-        Box::new(Losia::new(losia.with_learning_rate(1e-2))?),
-        Box::new(AdaLora::new(adalora.with_lora_alpha(24.0).with_learning_rate(1e-2))?),
-    ];
-    for method in methods {
-        let tuned = train(base.clone(), method, true, &device)?;
-        println!("           after: {:.0} %", accuracy(&tuned, &device));
-    }
-    Ok(())
+    let adalora = AdaLora::new(adalora.with_lora_alpha(24.0).with_learning_rate(1e-2))?;
+    train(base, Box::new(adalora), true).map(drop)
 }

@@ -12,3 +12,8 @@
 pub use peft_core as core;
 pub use peft_llama as llama;
 pub use peft_train as train;
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

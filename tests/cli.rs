@@ -94,7 +94,8 @@ fn a_run_leaves_a_report_metrics_and_a_model_to_go_on_from() {
     assert!(resumed.status.success(), "{}", stderr(&resumed));
     assert_eq!(fixture.report()["after"], report["after"], "nothing was left to train");
 
-    let saved = fixture.out().join("model").to_string_lossy().into_owned();
+    let saved = fixture.out().join("final").to_string_lossy().into_owned();
+    assert_eq!(weight_type(&saved), weight_type(&fixture.model().to_string_lossy()));
     let out = fixture.dir.path().join("second").to_string_lossy().into_owned();
     let again = fixture.run(&["--model", &saved, "--out", &out, "--max-steps", "1"]);
     assert!(again.status.success(), "{}", stderr(&again));
@@ -155,20 +156,67 @@ fn what_is_broken_is_refused_by_name() {
     }
 }
 
+/// Exit code 2 and nothing measured, with `name` in the message.
+fn assert_refused(output: &Output, name: &str) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{name}: {message}");
+    assert!(message.contains(name), "{name}: {message}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("before"), "{name}: measured first");
+}
+
 #[test]
-fn bad_settings_are_refused_by_name() {
+fn bad_settings_are_refused_by_name_before_the_model_is_loaded() {
     let fixture = Fixture::new();
     for (args, name) in [
         (["--rank-factor", "0"], "rank_factor"),
         (["--learning-rate", "inf"], "learning_rate"),
         (["--output-dim-factor", "2"], "output_dim_factor"),
         (["--device", "toaster"], "toaster"),
+        (["--max-steps", "0"], "--max-steps"),
     ] {
-        let output = fixture.run(&args);
-        let message = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
-        assert!(message.contains(name), "{args:?}: {message}");
+        assert_refused(&fixture.run(&args), name);
     }
+    let known = fixture.run(&["--known-data", "absent.jsonl"]);
+    assert_refused(&known, "absent.jsonl");
+}
+
+#[test]
+fn what_is_in_the_output_folder_is_not_lost() {
+    for folder in ["final", "adapter"] {
+        let fixture = Fixture::new();
+        let notes = fixture.out().join(folder).join("notes.txt");
+        fs::create_dir_all(notes.parent().unwrap()).unwrap();
+        fs::write(&notes, "of the user").unwrap();
+        let output = fixture.run(&[]);
+        assert_refused(&output, folder);
+        assert!(stderr(&output).contains("hint: "));
+        assert_eq!(fs::read_to_string(&notes).unwrap(), "of the user");
+    }
+}
+
+#[test]
+fn the_base_model_is_not_replaced() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.out()).unwrap();
+    let base = fixture.out().join("final");
+    fs::rename(fixture.model(), &base).unwrap();
+    for more in [&[][..], &["--overwrite-output-dir"]] {
+        let model = base.to_string_lossy();
+        let output = fixture.run(&[&["--model", &model], more].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains("final") && base.join("model.safetensors").exists());
+    }
+}
+
+#[test]
+fn there_must_be_a_checkpoint_to_go_on_from() {
+    let fixture = Fixture::new();
+    assert_refused(&fixture.run(&["--resume"]), "out");
+    fs::create_dir(fixture.out()).unwrap();
+    fs::write(fixture.out().join("metrics.jsonl"), "of an earlier run").unwrap();
+    assert_refused(&fixture.run(&["--resume"]), "out");
+    let metrics = fs::read_to_string(fixture.out().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics, "of an earlier run");
 }
 
 #[test]
@@ -178,6 +226,13 @@ fn bad_lines_are_skipped_when_asked() {
     let output = fixture.run(&["--skip-bad-lines", "--max-steps", "1"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 malformed lines"));
+}
+
+/// The type of the weights of the checkpoint in `dir`, as its `config.json` says.
+fn weight_type(dir: &str) -> String {
+    let config = fs::read(Path::new(dir).join("config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    config["torch_dtype"].as_str().or(config["dtype"].as_str()).unwrap().into()
 }
 
 fn truncate(path: &Path) {

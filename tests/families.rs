@@ -4,19 +4,15 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use burn_peft::core::adapter::lora::{Lora, LoraConfig, LoraInit};
 use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
-use burn_peft::core::{Method, Tuner, TunerConfig, device_by_name};
+use burn_peft::core::{Method, Tuner, TunerConfig};
 use burn_peft::llama::{CausalLm, Checkpoint, cross_entropy_sum};
+use peft_testing::device;
 
 const STEPS: usize = 12;
-
-fn device() -> Device {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend")
-}
 
 fn model(case: &str) -> CausalLm {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(case);

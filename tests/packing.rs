@@ -4,13 +4,11 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
-use burn_peft::core::device_by_name;
 use burn_peft::llama::{CausalLm, Checkpoint, cross_entropy_sum};
 use burn_peft::train::data::{Batch, Sample, pack};
 
 fn device() -> Device {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend").autodiff()
+    peft_testing::device().autodiff()
 }
 
 fn model(case: &str) -> CausalLm {

@@ -44,8 +44,8 @@ struct Args {
     /// Size of the models.
     #[arg(long, value_enum, default_value_t = Size::Small)]
     size: Size,
-    /// Pairs of steps measured of every method.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(16..))]
+    /// Pairs of steps measured of every method, 20 or more.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(20..))]
     pairs: u16,
     /// What `cargo bench` passes; without it, nothing is measured.
     #[arg(long, hide = true)]

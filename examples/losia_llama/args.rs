@@ -20,18 +20,19 @@ pub struct Args {
     /// Folder of a Hugging Face LLaMA or Gemma checkpoint (safetensors, with its tokenizer).
     #[arg(long, default_value = OWN_MODEL)]
     pub model: PathBuf,
-    /// Training data: JSON lines of {"instruction", "input"?, "output"}, {"prompt", "completion"}
-    /// or {"text"}.
+    /// Training data: a JSONL, JSON or Parquet file of {"instruction", "input"?, "output"},
+    /// {"prompt", "completion"}, {"messages"} or {"text"}.
     #[arg(long, default_value = "assets/tasks/train.jsonl")]
     pub data: PathBuf,
     /// Items to measure with, in the same formats. Default: assets/tasks/held_back.jsonl for the
-    /// default data, else a twentieth of the data (at most 500 items), kept out of training.
+    /// default data, else a twentieth of the data, kept out of training.
     #[arg(long)]
     pub eval_data: Option<PathBuf>,
     /// Items of tasks the model knew before, measured too: what is forgotten.
     #[arg(long)]
     pub known_data: Option<PathBuf>,
-    /// Output folder: run.json, metrics.jsonl, checkpoints and the merged model in `model/`.
+    /// Output folder: run.json, metrics.jsonl, checkpoints, the adapter and, in `final/`, the merged
+    /// model.
     #[arg(long, default_value = "runs/losia_llama")]
     pub out: PathBuf,
     /// How to train.
@@ -64,32 +65,33 @@ pub struct Args {
     pub epochs: NonZeroUsize,
     /// Stop after that many optimizer steps.
     #[arg(long)]
-    pub max_steps: Option<usize>,
-    /// Longest sample, in tokens.
-    #[arg(long, default_value_t = 512)]
-    pub sequence_len: usize,
-    /// Longest answer generated when measuring, in tokens.
+    pub max_steps: Option<NonZeroUsize>,
+    /// Longest sample, in tokens. Default: what the model was trained for, at most 2048.
+    #[arg(long)]
+    pub sequence_len: Option<NonZeroUsize>,
+    /// Longest answer generated when measuring, in tokens. 0: only the loss is measured.
     #[arg(long, default_value_t = 32)]
     pub max_new_tokens: usize,
-    /// Type of the frozen weights and of the computation.
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub dtype: Precision,
+    /// Type of the frozen weights, of the computation and of what is saved. Default: f32 for the
+    /// small model, and the checkpoint's own type for others.
+    #[arg(long, value_enum)]
+    pub dtype: Option<Precision>,
     /// Device: auto (a GPU if one is compiled in), flex, ndarray, wgpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// Seed of the order of samples and of the first subnets.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Steps between checkpoints.
-    #[arg(long)]
-    pub save_steps: Option<NonZeroUsize>,
-    /// Checkpoints to keep: the newest, and beside them the one with the lowest validation loss.
-    #[arg(long)]
-    pub save_total_limit: Option<NonZeroUsize>,
+    /// Steps between checkpoints. 0: one at the end only, and where the run is stopped.
+    #[arg(long, default_value_t = 0)]
+    pub save_steps: usize,
+    /// Checkpoints to keep: the newest, and beside them the one with the lowest validation loss. 0: all.
+    #[arg(long, default_value_t = 2)]
+    pub save_total_limit: usize,
     /// Goes on from the last whole checkpoint in the output folder.
     #[arg(long)]
     pub resume: bool,
-    /// Removes the checkpoints of an earlier run in the output folder.
+    /// Replaces what an earlier run left in the output folder.
     #[arg(long, conflicts_with = "resume")]
     pub overwrite_output_dir: bool,
     /// Leaves out malformed lines of the data instead of stopping.
@@ -101,21 +103,26 @@ pub struct Args {
 }
 
 impl Args {
-    /// The learning rate asked for, or the default of method and model.
-    pub fn learning_rate(&self) -> f64 {
-        let own = self.model == Path::new(OWN_MODEL);
-        let default = match (self.method, own) {
-            (MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets, true) => 3e-3,
-            (MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets, false) => 2e-5,
-            (MethodName::Lora | MethodName::Dora, true) => 3e-3,
-            (MethodName::Lora | MethodName::Dora | MethodName::Pissa, false) => 2e-4,
-            (MethodName::Pissa, true) => 1e-3,
-            (MethodName::Adalora, true) => 5e-3,
-            (MethodName::Adalora, false) => 1e-3,
-            (MethodName::Full | MethodName::FullAll, true) => 5e-4,
-            (MethodName::Full | MethodName::FullAll, false) => 2e-5,
+    fn is_own_model(&self) -> bool {
+        self.model == Path::new(OWN_MODEL)
+    }
+
+    /// The type asked for, or the default of the model; `None` is the checkpoint's.
+    pub fn dtype(&self) -> Option<config::Precision> {
+        self.dtype.or(self.is_own_model().then_some(Precision::F32)).map(Into::into)
+    }
+
+    /// The learning rate asked for, or what suits the method on the small model; `None` is the
+    /// method's own default.
+    pub fn learning_rate(&self) -> Option<f64> {
+        let on_own_model = match self.method {
+            MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets => 3e-3,
+            MethodName::Lora | MethodName::Dora => 3e-3,
+            MethodName::Pissa => 1e-3,
+            MethodName::Adalora => 5e-3,
+            MethodName::Full | MethodName::FullAll => 5e-4,
         };
-        self.learning_rate.unwrap_or(default)
+        self.learning_rate.or(self.is_own_model().then_some(on_own_model))
     }
 }
 
@@ -165,4 +172,14 @@ pub enum Precision {
     Bf16,
     /// float16.
     F16,
+}
+
+impl From<Precision> for config::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+            Precision::F16 => Self::F16,
+        }
+    }
 }

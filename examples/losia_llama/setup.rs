@@ -1,149 +1,106 @@
-//! From arguments to a model, its data and its method.
+//! From arguments to a configuration of the library.
 
-use std::num::NonZeroUsize;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device};
 use burn_peft::core::TargetModules;
-use burn_peft::core::schedule::{LrScheduler, UpdateType};
-use burn_peft::llama::{CausalLm, Checkpoint, Tokenizer};
-use burn_peft::train::Error;
-use burn_peft::train::config::TrainingConfig;
-use burn_peft::train::data::{Dataset, DatasetConfig, Example, epoch_order, read_jsonl};
-use burn_peft::train::plan::MethodSettings;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use burn_peft::core::schedule::UpdateType;
+use burn_peft::train::config::{TrainingConfig, TypedConfig};
+use burn_peft::train::data::DatasetConfig;
+use burn_peft::train::plan::{Plan, resumed};
 
-use crate::args::{Args, MethodName, Precision};
+use crate::args::{Args, MethodName};
+use crate::common::Refusal;
 
 /// The repository's own training data, whose held-back part is a file beside it.
 const OWN_DATA: &str = "assets/tasks/train.jsonl";
 const OWN_HELD_BACK: &str = "assets/tasks/held_back.jsonl";
+/// Share of other data that is held back.
+const HELD_BACK: f64 = 0.05;
 /// The linear modules of the layers: what LoSiA has subnets in.
 const LAYERS: &str = r".*\.(self_attn|mlp)\..*";
 
-/// A bar on terminals, nothing elsewhere.
-pub fn bar(total: u64, label: &str, unit: &str) -> ProgressBar {
-    let template = format!("{label} {{wide_bar}} {unit}");
-    let style =
-        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total).with_style(style)
-}
-
-/// Loads the checkpoint and its tokenizer, and says what was loaded.
-pub fn load(args: &Args, device: &Device) -> Result<(Checkpoint, CausalLm, Tokenizer), Error> {
-    let checkpoint = Checkpoint::open(&args.model)?;
-    let tokenizer = Tokenizer::from_dir(&args.model, checkpoint.config())?;
-    let progress = bar(0, "loading", "{bytes}/{total_bytes}");
-    let dtype = match args.dtype {
-        Precision::F32 => DType::F32,
-        Precision::Bf16 => DType::BF16,
-        Precision::F16 => DType::F16,
-    };
-    let mut bytes = 0;
-    let (model, report) = checkpoint.load(device, Some(dtype), |at| {
-        bytes = at.bytes_total;
-        progress.set_length(at.bytes_total);
-        progress.set_position(at.bytes_done);
-    })?;
-    progress.finish_and_clear();
-    println!("model   {} ({})", args.model.display(), HumanBytes(bytes));
-    println!("dtype   {:?}", report.dtype);
-    if report.dtype != report.requested_dtype {
-        println!("note    this device does not compute in {:?}", report.requested_dtype);
-    }
-    Ok((checkpoint, model, tokenizer))
-}
-
-/// Training examples and the ones held back.
-pub fn data(args: &Args) -> Result<(Vec<Example>, Vec<Example>), Error> {
-    let mut train = read(&args.data, args.skip_bad_lines)?;
-    let own = args.data == Path::new(OWN_DATA);
-    let eval: Option<PathBuf> =
-        args.eval_data.clone().or_else(|| own.then(|| PathBuf::from(OWN_HELD_BACK)));
-    let held_back = match eval {
-        Some(path) => read(&path, args.skip_bad_lines)?.examples,
-        None => {
-            let count = (train.examples.len() / 20).clamp(1, 500);
-            let order = epoch_order(0, 0, train.examples.len());
-            let shuffled = order.into_iter().map(|index| train.examples[index].clone());
-            train.examples = shuffled.collect();
-            train.examples.split_off(train.examples.len().saturating_sub(count))
-        }
-    };
-    println!(
-        "data    {} examples to train on, {} held back",
-        train.examples.len(),
-        held_back.len()
-    );
-    Ok((train.examples, held_back))
-}
-
-/// Items of tasks that are not trained.
-pub fn known(args: &Args) -> Result<Vec<Example>, Error> {
-    match &args.known_data {
-        Some(path) => Ok(read(path, args.skip_bad_lines)?.examples),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn read(path: &Path, skip_bad_lines: bool) -> Result<Dataset, Error> {
-    let dataset = read_jsonl(path, None, skip_bad_lines)?;
-    if dataset.skipped > 0 {
-        println!("note    {} malformed lines of {} left out", dataset.skipped, path.display());
-    }
-    Ok(dataset)
-}
-
 /// What was typed as a configuration of the library.
-pub fn config(args: &Args) -> TrainingConfig {
-    let datasets = vec![DatasetConfig::new(args.data.display().to_string())];
-    let typed = TrainingConfig::new(&args.model, args.method.into(), datasets, &args.out);
-    TrainingConfig {
+pub fn config(args: &Args) -> Result<TypedConfig, Box<dyn Error>> {
+    let dataset = |path: &Path| DatasetConfig::new(path.display().to_string());
+    let typed =
+        TrainingConfig::new(&args.model, args.method.into(), vec![dataset(&args.data)], &args.out);
+    let held_back = held_back(args);
+    let mut config = TrainingConfig {
+        dtype: args.dtype(),
+        device: args.device.as_str().into(),
+        val_set_size: if held_back.is_none() { HELD_BACK } else { 0.0 },
+        test_datasets: held_back.as_deref().map(dataset).into_iter().collect(),
+        eval_max_new_tokens: args.max_new_tokens,
+        sequence_len: args.sequence_len,
+        skip_bad_lines: args.skip_bad_lines,
+        group_by_length: true,
         micro_batch_size: args.batch,
         gradient_accumulation_steps: args.accumulate,
         num_epochs: args.epochs,
-        max_steps: args.max_steps.and_then(NonZeroUsize::new),
-        learning_rate: Some(args.learning_rate()),
+        max_steps: args.max_steps,
+        learning_rate: args.learning_rate(),
         seed: args.seed,
-        group_by_length: true,
         save_steps: args.save_steps,
         save_total_limit: args.save_total_limit,
         overwrite_output_dir: args.overwrite_output_dir,
         ..typed
+    };
+    set_method(args, &mut config)?;
+    if args.resume {
+        config.resume_from_checkpoint = Some(newest(&args.out)?);
     }
+    Ok(config.into())
 }
 
-/// The settings of the method, which for AdaLoRA depend on the length of the run.
-pub fn method(
-    args: &Args,
-    typed: &TrainingConfig,
-    total_steps: usize,
-    head: &str,
-) -> MethodSettings {
-    let mut typed = typed.clone();
+/// What to measure with, if that is a file of its own.
+fn held_back(args: &Args) -> Option<PathBuf> {
+    let own = args.data == Path::new(OWN_DATA);
+    args.eval_data.clone().or_else(|| own.then(|| OWN_HELD_BACK.into()))
+}
+
+fn set_method(args: &Args, config: &mut TrainingConfig) -> Result<(), Box<dyn Error>> {
+    let alpha = Some(2.0 * args.rank as f64);
     match args.method {
         MethodName::LosiaPro | MethodName::Losia | MethodName::FixedSubnets => {
-            typed.rank_factor = Some(args.rank_factor);
-            typed.period = Some(args.period);
-            typed.output_dim_factor = Some(args.output_dim_factor);
-            typed.lr_scheduler = Some(LrScheduler::CosineRestarts);
-            typed.update_type =
-                (args.method == MethodName::FixedSubnets).then_some(UpdateType::Fixed);
+            config.rank_factor = Some(args.rank_factor);
+            config.period = Some(args.period);
+            config.output_dim_factor = Some(args.output_dim_factor);
+            let fixed = args.method == MethodName::FixedSubnets;
+            config.update_type = fixed.then_some(UpdateType::Fixed);
         }
         MethodName::Lora | MethodName::Dora | MethodName::Pissa => {
-            typed.lora_r = Some(args.rank);
-            typed.lora_alpha = Some(2.0 * args.rank as f64);
+            (config.lora_r, config.lora_alpha) = (Some(args.rank), alpha);
         }
         MethodName::Adalora => {
-            typed.init_r = Some(args.rank + args.rank.div_ceil(2));
-            typed.target_r = Some(args.rank);
-            typed.tinit = Some(total_steps / 10);
-            typed.tfinal = Some(total_steps / 4);
-            typed.delta_t = Some((total_steps / 40).max(1));
-            typed.lora_alpha = Some(2.0 * args.rank as f64);
+            let steps = steps(config)?;
+            config.init_r = Some(args.rank + args.rank.div_ceil(2));
+            config.target_r = Some(args.rank);
+            config.tinit = Some(steps / 10);
+            config.tfinal = Some(steps / 4);
+            config.delta_t = Some((steps / 40).max(1));
+            config.lora_alpha = alpha;
         }
-        MethodName::Full => typed.target_modules = Some(TargetModules::Pattern(LAYERS.into())),
+        MethodName::Full => config.target_modules = Some(TargetModules::Pattern(LAYERS.into())),
         MethodName::FullAll => {}
     }
-    MethodSettings::resolve(&mut typed, total_steps, head)
+    Ok(())
+}
+
+/// Steps of the run, by which AdaLoRA's schedule is set.
+fn steps(config: &TrainingConfig) -> Result<usize, Box<dyn Error>> {
+    let counted = TrainingConfig { overwrite_output_dir: true, ..config.clone() }; // and not run
+    Ok(Plan::new(&counted.into())?.steps().total)
+}
+
+/// The newest whole checkpoint of the run in the output folder.
+fn newest(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let (run, passed_over) = resumed(out)?;
+    for reason in passed_over {
+        println!("note     passed over: {reason}");
+    }
+    run.config.resume_from_checkpoint.ok_or_else(|| {
+        let reason = format!("no checkpoint in `{}` to go on from", out.display());
+        Refusal { reason, hint: "leave out --resume, or name the run's folder with --out" }.into()
+    })
 }

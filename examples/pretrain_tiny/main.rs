@@ -1,50 +1,54 @@
-//! Pre-trains the small LLaMA of this repository from scratch on a made-up world, and writes it
-//! with its tokenizer, its scores and the fine-tuning tasks:
+//! Pre-trains a small LLaMA from scratch on a made-up world, and writes it with its tokenizer, its
+//! scores and the fine-tuning tasks. What is in `assets/` was made by
 //!
 //! ```text
-//! cargo run --release --example pretrain_tiny
+//! cargo run --release --example pretrain_tiny -- --out assets/tiny-llama --tasks assets/tasks
 //! ```
 
 mod card;
+#[path = "../common/mod.rs"]
+mod common;
+mod tasks;
 mod world;
 
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use burn::module::Module;
 use burn::tensor::{DType, Device};
 use burn_peft::core::adapter::full::Full;
 use burn_peft::core::schedule::DenseSchedule;
 use burn_peft::core::{TunerConfig, device_by_name};
-use burn_peft::llama::{CausalLm, Checkpoint, DecoderConfig, Tokenizer, save};
+use burn_peft::llama::{
+    CausalLm, Checkpoint, DecoderConfig, Tokenizer, copy_tokenizer_files, save,
+};
 use burn_peft::train::data::{Example, TokenizeOptions, tokenize};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::run::{Run, RunPlan, TrainConfig};
-use burn_peft::train::{EvaluateOptions, evaluate};
+use burn_peft::train::{EvaluateOptions, evaluate, write_model};
 use clap::Parser;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use world::{Split, World};
+use world::World;
 
 /// Longest document, in tokens.
 const SEQUENCE_LEN: usize = 96;
-/// Fine-tuning items written for training and held back.
-const FINETUNE_ITEMS: [(Split, &str, usize); 2] =
-    [(Split::Train, "train.jsonl", 12_000), (Split::HeldBack, "held_back.jsonl", 600)];
 
-/// Pre-trains the small LLaMA of this repository from scratch.
+/// Pre-trains a small LLaMA from scratch on a made-up world.
 #[derive(Parser, Debug)]
 struct Args {
-    /// Folder the checkpoint is written to.
-    #[arg(long, default_value = "assets/tiny-llama")]
+    /// Folder of the checkpoint. An earlier result of this program is replaced.
+    #[arg(long, default_value = "runs/pretrain_tiny/model")]
     out: PathBuf,
     /// Folder the fine-tuning tasks are written to.
-    #[arg(long, default_value = "assets/tasks")]
+    #[arg(long, default_value = "runs/pretrain_tiny/tasks")]
     tasks: PathBuf,
     /// Optimizer steps.
-    #[arg(long, default_value_t = 4300)]
-    steps: usize,
+    #[arg(long, default_value_t = NonZeroUsize::new(4300).unwrap())]
+    steps: NonZeroUsize,
     /// Documents per step.
     #[arg(long, default_value_t = NonZeroUsize::new(64).unwrap())]
     batch: NonZeroUsize,
@@ -59,25 +63,51 @@ struct Args {
     device: String,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    run(&Args::parse()).map_or_else(common::failed, |()| ExitCode::SUCCESS)
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let world = World::new(args.seed);
+    let tasks = tasks::files(&world)?;
+    card::check(&args.out)?;
+    tasks::check(&args.tasks, &tasks)?;
     let device = device_by_name(&args.device)?;
     println!("device {device:?}");
-    let world = World::new(args.seed);
     let work = tempfile::tempdir()?;
     let tokenizer = make_tokenizer(&world, work.path())?;
     let config = config(tokenizer.vocab_size())?;
 
-    let (model, seconds) = pretrain(&args, &world, &tokenizer, &config, &device, work.path())?;
-    write_checkpoint(&args.out, &model, &config, work.path())?;
-    write_tasks(&args.tasks, &world)?;
-
+    let (model, seconds) = pretrain(args, &world, &tokenizer, &config, &device, work.path())?;
     // What is published is the rounded model: measure that one.
-    let model = Checkpoint::open(&args.out)?.load(&device, Some(DType::F32), |_| ())?.0;
+    let checkpoint = rounded(&model, &config, work.path())?;
+    let (model, _) = checkpoint.load(&device, Some(DType::F32), |_| ())?;
     let scores = card::scores(&world, |items| exact_match(&model, &tokenizer, items))?;
-    card::write(&args.out, &args, &config, &scores, seconds)?;
+    write_model(&model, &checkpoint, &args.out, Some(DType::BF16), None)?;
+    let made = card::Made {
+        args,
+        config: &config,
+        parameters: model.num_params(),
+        seconds,
+        device: format!("{device:?}"),
+        cores: std::thread::available_parallelism().map_or(1, Into::into),
+    };
+    card::write(&args.out, &made, &scores)?;
+    tasks::write(&args.tasks, &tasks)?;
     println!("{scores}");
     Ok(())
+}
+
+/// The model as a checkpoint in bf16, with the tokenizer in the folder `work`.
+fn rounded(
+    model: &CausalLm,
+    config: &DecoderConfig,
+    work: &Path,
+) -> Result<Checkpoint, Box<dyn Error>> {
+    let dir = work.join("model");
+    save(model, config, &dir, Some(DType::BF16))?;
+    copy_tokenizer_files(work, &dir)?;
+    Ok(Checkpoint::open(dir)?)
 }
 
 fn make_tokenizer(world: &World, dir: &Path) -> Result<Tokenizer, Box<dyn Error>> {
@@ -118,7 +148,8 @@ fn pretrain(
     work: &Path,
 ) -> Result<(CausalLm, f64), Box<dyn Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
-    let documents = (0..args.steps * args.batch.get()).map(|_| world.corpus_document(&mut rng));
+    let documents =
+        (0..args.steps.get() * args.batch.get()).map(|_| world.corpus_document(&mut rng));
     let examples: Vec<Example> =
         documents.map(|d| Example::completion(d.prompt(), d.completion())).collect();
     let options = TokenizeOptions { sequence_len: SEQUENCE_LEN, train_on_inputs: false };
@@ -127,7 +158,7 @@ fn pretrain(
     println!("{} documents, {tokens} tokens, {} steps", samples.len(), args.steps);
 
     device.seed(args.seed);
-    let schedule = DenseSchedule::new(args.steps, 0.03, 0.02);
+    let schedule = DenseSchedule::new(args.steps.get(), 0.03, 0.02);
     let method = Full { learning_rate: args.learning_rate, schedule, target_modules: None };
     let train_config = TrainConfig {
         micro_batch_size: args.batch,
@@ -136,11 +167,7 @@ fn pretrain(
         logging_steps: NonZeroUsize::new(50).unwrap_or(NonZeroUsize::MIN),
         ..TrainConfig::default()
     };
-    let lines = LinesOptions {
-        samples_per_step: args.batch,
-        total_steps: args.steps,
-        logging_steps: train_config.logging_steps,
-    };
+    let lines = LinesOptions::new(&train_config, samples.len());
     let plan = RunPlan {
         method: Box::new(method),
         method_config: json!({}),
@@ -169,31 +196,4 @@ fn exact_match(
     let options = EvaluateOptions { batch_size, sequence_len: SEQUENCE_LEN, max_new_tokens: 16 };
     let scores = evaluate(model, tokenizer, &examples, options, |_| ())?;
     Ok(scores.accuracy.unwrap_or(0.0))
-}
-
-fn write_checkpoint(
-    out: &Path,
-    model: &CausalLm,
-    config: &DecoderConfig,
-    tokenizer: &Path,
-) -> Result<(), Box<dyn Error>> {
-    if out.exists() {
-        std::fs::remove_dir_all(out)?;
-    }
-    save(model, config, out, Some(DType::BF16))?;
-    burn_peft::llama::copy_tokenizer_files(tokenizer, out)?;
-    Ok(())
-}
-
-fn write_tasks(dir: &Path, world: &World) -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(dir)?;
-    for (seed, (split, name, items)) in FINETUNE_ITEMS.into_iter().enumerate() {
-        let examples = world.finetune(seed as u64, split, items);
-        let lines = examples.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-        std::fs::write(dir.join(name), lines.join("\n") + "\n")?;
-    }
-    let known = world.known_tasks(2, 600);
-    let lines = known.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-    std::fs::write(dir.join("known.jsonl"), lines.join("\n") + "\n")?;
-    Ok(())
 }

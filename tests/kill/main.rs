@@ -62,13 +62,8 @@ fn train(out: &Path) -> Result<(), Error> {
     let total_steps = config.total_steps(SAMPLES);
     let latest = latest_checkpoint(out)?;
     assert!(latest.passed_over.is_empty(), "{:?}", latest.passed_over);
+    let lines = LinesRenderer::new(std::io::sink(), LinesOptions::new(&config, SAMPLES));
     let plan = plan(losia(total_steps, support::PERIOD), config, out, latest.path.as_deref());
-    let lines = LinesOptions {
-        samples_per_step: NonZeroUsize::MIN,
-        total_steps,
-        logging_steps: NonZeroUsize::MIN,
-    };
-    let lines = LinesRenderer::new(std::io::sink(), lines);
     let run = Run::new(model(), plan)?;
     println!("training");
     let finished = run.launch(Some(Box::new(lines)))?;

@@ -93,6 +93,27 @@ fn a_run_goes_on_with_any_number_of_devices() {
     }
 }
 
+/// A validation every second step, in epochs of 6, 3 and 4, and a resume in the middle of one.
+#[test]
+fn several_devices_validate_where_one_does() {
+    let _turn = turn();
+    for (batches, devices, validations) in [(2, 2, 9), (4, 2, 5), (3, 3, 6)] {
+        let outs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let trained = |devices: usize, resume: Option<&Path>| {
+            let out = outs[devices.min(2) - 1].path();
+            let mut plan = shared(&losia, batches, devices, out, resume);
+            plan.config.save_steps = NonZeroUsize::new(1);
+            plan.config.eval_steps = NonZeroUsize::new(2);
+            trained(plan)
+        };
+        let want = trained(1, None);
+        assert_eq!(want.1.iter().filter(|line| line[5].is_number()).count(), validations);
+        assert!(trained(devices, None) == want, "{batches} batches on {devices} devices");
+        let from = checkpoint(outs[1].path(), 5);
+        assert!(trained(devices, Some(&from)) == want, "{batches} batches, resumed");
+    }
+}
+
 #[test]
 fn devices_that_do_not_fit_are_refused() {
     let _turn = turn();

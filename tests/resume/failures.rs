@@ -10,14 +10,15 @@ use burn_peft::core::store::AdapterFile;
 use burn_peft::core::{Catalogue, Method, Params, Plan, Record};
 use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::latest_checkpoint;
+use serde_json::Value;
 
-use crate::{STEPS, checkpoint, dora_with_dropout, launch, losia, planned, saving, turn};
+use crate::{STEPS, checkpoint, course, dora_with_dropout, launch, losia, planned, saving, turn};
 
 type Result<T> = std::result::Result<T, burn_peft::core::Error>;
 
 /// What goes wrong when a method merges.
 #[derive(Clone, Copy, PartialEq)]
-enum Sabotage {
+pub enum Sabotage {
     /// A weight becomes zero: the merged model is not the trained one.
     Zeroes,
     Panics,
@@ -96,6 +97,14 @@ impl Method for Sabotaged {
     }
 }
 
+/// `method`, which `sabotage` happens to, and its configuration.
+pub fn sabotaged(
+    (method, config): (Box<dyn Method>, Value),
+    sabotage: Sabotage,
+) -> (Box<dyn Method>, Value) {
+    (Box::new(Sabotaged { method, sabotage, adapted: None }), config)
+}
+
 #[test]
 fn a_merge_that_is_refused_loses_nothing() {
     let _turn = turn();
@@ -114,11 +123,8 @@ fn an_undecided_adapter_is_not_written() {
 
 fn check_unmerged(sabotage: Sabotage, reason: &str, hint: &str, has_adapter: bool) {
     let out = tempfile::tempdir().unwrap();
-    let sabotaged = |total: usize| {
-        let (method, config) = dora_with_dropout(total);
-        (Box::new(Sabotaged { method, sabotage, adapted: None }) as Box<dyn Method>, config)
-    };
-    let error = launch(planned(&sabotaged, out.path(), None)).map(|_| ()).unwrap_err();
+    let make = |total: usize| sabotaged(dora_with_dropout(total), sabotage);
+    let error = launch(planned(&make, out.path(), None)).map(|_| ()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains(reason) && message.contains("checkpoint-18"), "{message}");
     assert!(error.hint().unwrap().contains(hint));
@@ -135,24 +141,45 @@ fn check_unmerged(sabotage: Sabotage, reason: &str, hint: &str, has_adapter: boo
 /// `/dev/full` takes no byte.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_stops_the_run_and_leaves_its_checkpoints() {
+fn a_full_disk_stops_the_run() {
     let _turn = turn();
     let out = tempfile::tempdir().unwrap();
     let metrics = out.path().join("metrics.jsonl");
     std::os::unix::fs::symlink("/dev/full", &metrics).unwrap();
-    let mut plan = saving(&losia, out.path(), 1);
-    plan.config.logging_steps = std::num::NonZeroUsize::new(5).unwrap();
-    let error = launch(plan).map(|_| ()).unwrap_err();
+    let error = launch(saving(&losia, out.path(), 1)).map(|_| ()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("cannot write") && message.contains("metrics.jsonl"), "{message}");
     assert!(error.hint().unwrap().contains("free some space"));
     assert_eq!(RunReport::read(out.path()).unwrap().status, RunStatus::Failed);
 
     std::fs::remove_file(&metrics).unwrap();
-    let from = latest_checkpoint(out.path()).unwrap().path.unwrap();
-    assert!(from < checkpoint(out.path(), 5), "{}", from.display());
-    let finished = launch(planned(&losia, out.path(), Some(&from))).unwrap();
-    assert_eq!(finished.steps, STEPS);
+    assert_eq!(launch(planned(&losia, out.path(), None)).unwrap().steps, STEPS);
+}
+
+/// As the zeros that a loss of power leaves in a file whose length was already on the disk.
+#[test]
+fn a_damaged_log_does_not_keep_a_run_from_going_on() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let whole = launch(saving(&losia, out.path(), 6)).unwrap();
+    let (path, want) = (out.path().join("metrics.jsonl"), course(out.path()));
+    let mut lines = std::fs::read(&path).unwrap();
+    let last = lines.len() - 1; // of the newline
+    lines[last - 500..last].fill(0);
+    std::fs::write(&path, lines).unwrap();
+
+    let resumed = launch(planned(&losia, out.path(), Some(&checkpoint(out.path(), 12)))).unwrap();
+    assert!(resumed.notes.is_empty(), "what is damaged was to be written again");
+    assert_eq!((course(out.path()), resumed.best), (want, whole.best));
+
+    let lines = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, lines.replacen("\"step\":2,", "\0", 1)).unwrap();
+    let resumed = launch(planned(&losia, out.path(), Some(&checkpoint(out.path(), 12)))).unwrap();
+    let [note] = &resumed.notes[..] else { panic!("{:?}", resumed.notes) };
+    assert!(note.contains("cut at a damaged line") && note.contains("metrics.jsonl:2"), "{note}");
+    assert_eq!(RunReport::read(out.path()).unwrap().notes, resumed.notes);
+    let steps = course(out.path()).into_iter().map(|[step, ..]| step.as_u64().unwrap());
+    assert_eq!(steps.take(2).collect::<Vec<_>>(), [1, 13]);
 }
 
 #[test]

@@ -1,8 +1,18 @@
 //! A run that is stopped keeps what it has done.
 
+use std::error::Error;
+
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::MetricDefinition;
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining,
+};
+use burn::train::{Interrupter, LearnerSummary};
 use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::{Finished, Run};
 
+use crate::failures::{Sabotage, sabotaged};
 use crate::support::{bits, model};
 use crate::{
     Make, STEPS, StopAt, adalora_with_dropout, checkpoint, dora_with_dropout, launch, lines, losia,
@@ -50,14 +60,70 @@ fn a_run_stopped_before_its_first_step_can_be_resumed() {
     assert_eq!(launch(planned(&losia, out.path(), Some(&from))).unwrap().steps, STEPS);
 }
 
+/// There may be no memory for it, and whoever stops a run wants it to end.
 #[test]
-fn ranks_that_are_not_decided_are_not_merged() {
+fn a_stopped_run_is_not_merged() {
     let _turn = turn();
     let out = tempfile::tempdir().unwrap();
-    let finished = stopped(&adalora_with_dropout, out.path(), "step 3/");
+    let unmergeable = |total: usize| sabotaged(dora_with_dropout(total), Sabotage::Panics);
+    let finished = stopped(&unmergeable, out.path(), "step 3/");
+    assert_eq!(finished.status, RunStatus::Interrupted);
     assert!(finished.model.is_none() && finished.adapter.is_none());
-    assert!(finished.checkpoint.is_some());
+    assert_eq!(finished.checkpoint.unwrap(), checkpoint(out.path(), finished.steps));
+}
+
+/// Does with the interrupter what Burn's dashboard does: q stops, and is forgotten at the end.
+struct Dashboard(Interrupter);
+
+impl TrainingProgressLogger for Dashboard {
+    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+    fn update_epoch(&mut self, _: usize) {}
+    fn start_split(&mut self, _: &str, _: usize) {}
+    fn update_split(&mut self, _: usize) {
+        self.0.stop(Some("q"));
+    }
+    fn end_split(&mut self) {}
+    fn end(&mut self) {}
+    fn log_event_training(&mut self, _: String) {}
+}
+
+impl MetricsRendererTraining for Dashboard {
+    fn update_train(&mut self, _: MetricState) {}
+    fn update_valid(&mut self, _: MetricState) {}
+    fn on_train_end(&mut self, _: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
+        self.0.reset();
+        Ok(())
+    }
+}
+
+impl EvaluationProgressLogger for Dashboard {
+    fn start_global_progress(&mut self, _: usize) {}
+    fn start_test(&mut self, _: &str, _: usize) {}
+    fn update_test_progress(&mut self, _: usize) {}
+    fn end_test(&mut self) {}
+    fn end_global_progress(&mut self) {}
+    fn log_event_evaluation(&mut self, _: String) {}
+}
+
+impl MetricsRendererEvaluation for Dashboard {
+    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+    fn on_test_end(&mut self, _: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
+        Ok(())
+    }
+}
+
+impl MetricsRenderer for Dashboard {
+    fn manual_close(&mut self) {}
+    fn register_metric(&mut self, _: MetricDefinition) {}
+}
+
+#[test]
+fn a_run_stopped_in_the_dashboard_stops() {
+    let _turn = turn();
     let out = tempfile::tempdir().unwrap();
-    let finished = stopped(&dora_with_dropout, out.path(), "step 3/");
-    assert!(finished.model.is_some() && finished.adapter.is_some());
+    let run = Run::new(model(), planned(&losia, out.path(), None)).unwrap();
+    let dashboard = Dashboard(run.interrupter());
+    let finished = run.launch(Some(Box::new(dashboard))).unwrap();
+    assert_eq!(finished.status, RunStatus::Interrupted);
+    assert!(finished.steps < STEPS);
 }

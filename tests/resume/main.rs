@@ -2,6 +2,7 @@
 //! Wherever it goes on from, it ends with the same bits as an uninterrupted one.
 
 mod devices;
+mod evaluations;
 mod exact;
 mod failures;
 mod interrupts;
@@ -19,14 +20,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
-use burn_peft::core::Method;
 use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
+use burn_peft::core::adapter::full::Full;
 use burn_peft::core::adapter::lora::{Lora, LoraConfig};
+use burn_peft::core::schedule::DenseSchedule;
+use burn_peft::core::{Method, TunerConfig};
 use burn_peft::llama::CausalLm;
 use burn_peft::train::Error;
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
 use burn_peft::train::run::{Finished, Run, RunPlan, TrainConfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{PERIOD, SAMPLES, model, plan, train_config};
 
 /// Steps of the runs here.
@@ -65,6 +68,12 @@ fn adalora_with_dropout(total: usize) -> (Box<dyn Method>, Value) {
     (Box::new(AdaLora::new(adalora).unwrap()), config)
 }
 
+fn full(total: usize) -> (Box<dyn Method>, Value) {
+    let schedule = DenseSchedule::new(total, 0.1, 0.1);
+    let full = Full { learning_rate: 1e-3, schedule, target_modules: None };
+    (Box::new(full), json!({ "learning_rate": 1e-3 }))
+}
+
 /// The plan most tests begin with: three epochs, no checkpoints.
 fn planned<'a>(make: Make, out: &'a Path, resume: Option<&'a Path>) -> RunPlan<'a> {
     plan(make(STEPS), train_config(3), out, resume)
@@ -82,6 +91,14 @@ fn saving<'a>(make: Make, out: &'a Path, every: usize) -> RunPlan<'a> {
     configured(make, out, &|config| config.save_steps = NonZeroUsize::new(every))
 }
 
+/// The plan, without densely trained modules beside full fine-tuning.
+fn only(mut plan: RunPlan<'_>) -> RunPlan<'_> {
+    if plan.method.name() == "full" {
+        plan.tuner_config = TunerConfig::default();
+    }
+    plan
+}
+
 fn launch(plan: RunPlan) -> Result<Finished, Error> {
     launch_on(model(), plan)
 }
@@ -91,11 +108,7 @@ fn launch_on(model: CausalLm, plan: RunPlan) -> Result<Finished, Error> {
 }
 
 fn lines(sink: impl Write + Send + Sync + 'static) -> Box<dyn MetricsRenderer> {
-    let options = LinesOptions {
-        samples_per_step: NonZeroUsize::new(4).unwrap(),
-        total_steps: train_config(3).total_steps(SAMPLES),
-        logging_steps: NonZeroUsize::MIN,
-    };
+    let options = LinesOptions::new(&train_config(3), SAMPLES);
     Box::new(LinesRenderer::new(sink, options))
 }
 
@@ -135,4 +148,10 @@ fn checkpoints(out: &Path) -> Vec<usize> {
 fn metrics(out: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What `metrics.jsonl` says beside times.
+fn course(out: &Path) -> Vec<[Value; 6]> {
+    let keys = ["step", "windows", "loss", "eval_loss", "skipped", "skipped_steps"];
+    metrics(out).iter().map(|line| keys.map(|key| line[key].clone())).collect()
 }

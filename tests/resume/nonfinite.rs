@@ -12,8 +12,11 @@ use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::RunPlan;
 use serde_json::Value;
 
+use crate::evaluations::validated;
 use crate::support::{SAMPLES, bits, model};
-use crate::{Make, STEPS, checkpoint, checkpoints, launch_on, losia, metrics, planned, turn};
+use crate::{
+    Make, STEPS, checkpoint, checkpoints, course, launch_on, losia, metrics, planned, turn,
+};
 
 /// A token whose embedding is no number, and which the samples otherwise do not have.
 const POISON: u32 = 127;
@@ -62,7 +65,7 @@ fn a_step_that_is_not_finite_is_skipped_and_counted() {
     assert!(skipped[0]["loss"].is_null() && skipped[0]["grad_norm"].is_null());
     assert_eq!(skipped[2]["skipped_steps"], 3);
     let taken = lines.iter().filter(|line| line["loss"].is_number());
-    assert!(taken.map(|line| line["step"].as_u64().unwrap()).eq(0..STEPS as u64));
+    assert!(taken.map(|line| line["step"].as_u64().unwrap()).eq(1..=STEPS as u64));
     for key in ["step", "windows"] {
         assert!(lines.is_sorted_by_key(|line| line[key].as_u64().unwrap()), "{key}");
     }
@@ -93,12 +96,6 @@ fn steps_that_were_skipped_are_made_up_for() {
     takes_all_steps(&adalora);
 }
 
-/// What `metrics.jsonl` says beside times.
-fn course(out: &Path) -> Vec<[Value; 6]> {
-    let keys = ["step", "windows", "loss", "eval_loss", "skipped", "skipped_steps"];
-    metrics(out).iter().map(|line| keys.map(|key| line[key].clone())).collect()
-}
-
 /// The first epoch ends with a skipped step: there is a checkpoint before the validation, as at the
 /// end of every epoch, and a resume from it keeps that validation and the skipped step.
 #[test]
@@ -121,6 +118,27 @@ fn a_skipped_step_at_the_end_of_an_epoch_is_saved_and_stays_in_the_log() {
     launch(Some(&checkpoint(out.path(), 5)));
     assert_eq!(course(out.path()), want);
     assert_eq!(RunReport::read(out.path()).unwrap().best_eval_loss, best);
+}
+
+/// 21 windows for 18 steps.
+#[test]
+fn validations_count_skipped_steps() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let launch = |resume: Option<&Path>| {
+        let mut plan = poisoned(&losia, out.path(), resume);
+        plan.config.save_steps = NonZeroUsize::new(1);
+        plan.config.eval_steps = NonZeroUsize::new(4);
+        launch_on(poisoned_model(), plan).unwrap()
+    };
+    let weights = bits(&launch(None).model.unwrap());
+    let want = course(out.path());
+    assert_eq!(validated(out.path()), [4, 8, 12, 16, 20, 21]);
+    for steps in [3, 5, 9, 15, 17, STEPS] {
+        let resumed = launch(Some(&checkpoint(out.path(), steps)));
+        assert_eq!(course(out.path()), want, "after a resume at {steps}");
+        assert_eq!(bits(&resumed.model.unwrap()), weights, "after a resume at {steps}");
+    }
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::num::NonZeroUsize;
 
 use burn_peft::train::report::{RunReport, RunStatus, write_report};
-use burn_peft::train::run::Run;
+use burn_peft::train::run::{Run, TrainConfig};
+use serde_json::Value;
 
 use crate::support::model;
 use crate::{
-    STEPS, checkpoint, checkpoints, configured, launch, losia, metrics, planned, saving, turn,
+    STEPS, checkpoint, checkpoints, configured, dora_with_dropout, launch, losia, metrics, planned,
+    saving, turn,
 };
 
 #[test]
@@ -77,13 +79,63 @@ fn checkpoints_of_an_earlier_run_are_removed_only_when_asked() {
     launch(saving(&losia, elsewhere.path(), 6)).unwrap();
     let plan = planned(&losia, elsewhere.path(), Some(&from));
     let error = launch(plan).map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("holds checkpoints of another run"), "{error}");
+    assert!(error.contains("holds another run"), "{error}");
 
     let overwriting = configured(&losia, out.path(), &|config| {
         config.overwrite_output_dir = true;
     });
+    for name in ["adapter", "final"] {
+        std::fs::create_dir(out.path().join(name)).unwrap();
+    }
     launch(overwriting).unwrap();
-    assert!(checkpoints(out.path()).is_empty());
+    assert_eq!(checkpoints(out.path()), [STEPS], "its own");
+    assert!(!out.path().join("final").exists() && !out.path().join("adapter").exists());
+}
+
+#[test]
+fn results_of_an_earlier_run_are_not_removed_unasked() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    std::fs::create_dir(out.path().join("final")).unwrap();
+    let error = launch(planned(&losia, out.path(), None)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("holds another run") && error.contains("final"), "{error}");
+    assert!(out.path().join("final").exists());
+}
+
+#[test]
+fn a_base_model_is_not_removed_by_its_run() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let base = out.path().join("final");
+    std::fs::create_dir(&base).unwrap();
+    let mut plan = configured(&losia, out.path(), &|config| config.overwrite_output_dir = true);
+    plan.base.as_mut().unwrap().dir = base.clone();
+    let error = launch(plan).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("among what this run would remove"), "{error}");
+    assert!(error.hint().is_some() && base.exists());
+}
+
+/// Its losses are not those of the run, and its best is not of it.
+#[test]
+fn a_run_that_goes_on_from_elsewhere_begins_its_log() {
+    let _turn = turn();
+    let outs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [from, out] = outs.each_ref().map(|out| out.path());
+    launch(saving(&losia, from, 6)).unwrap();
+    let line = "{\"step\":1,\"windows\":1,\"eval_loss\":0.0}\n";
+    std::fs::write(out.join("metrics.jsonl"), line).unwrap();
+    let finished = launch(planned(&losia, out, Some(&checkpoint(from, 12)))).unwrap();
+    assert!(finished.best.unwrap().0 > 0.0);
+    assert_eq!(metrics(out)[0]["step"], 13);
+}
+
+#[test]
+fn every_run_ends_with_a_checkpoint() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let finished = launch(planned(&losia, out.path(), None)).unwrap();
+    assert_eq!(finished.checkpoint, Some(checkpoint(out.path(), STEPS)));
+    assert_eq!(checkpoints(out.path()), [STEPS]);
 }
 
 #[test]
@@ -110,6 +162,40 @@ fn one_run_at_a_time_works_in_a_folder() {
     launch(planned(&losia, out.path(), None)).unwrap();
 }
 
+/// `(step, loss, tokens, target tokens)` of every line.
+fn losses(every: usize) -> Vec<(usize, f64, u64, u64)> {
+    let out = tempfile::tempdir().unwrap();
+    let config = |config: &mut TrainConfig| {
+        config.logging_steps = NonZeroUsize::new(every).unwrap();
+    };
+    launch(configured(&dora_with_dropout, out.path(), &config)).unwrap();
+    let lines = metrics(out.path()).into_iter().filter(|line| line["loss"].is_number());
+    let number = |line: &Value, key: &str| line[key].as_u64().unwrap();
+    lines
+        .map(|line| {
+            let [step, tokens, targets] =
+                ["step", "tokens", "target_tokens"].map(|key| number(&line, key));
+            (step as usize, line["loss"].as_f64().unwrap(), tokens, targets)
+        })
+        .collect()
+}
+
+#[test]
+fn a_line_tells_of_all_steps_since_the_one_before() {
+    let _turn = turn();
+    let (every_step, lines) = (losses(1), losses(5));
+    assert_eq!(lines.iter().map(|line| line.0).collect::<Vec<_>>(), [5, 10, 15, STEPS]);
+    let mut begin = 0;
+    for (end, loss, tokens, targets) in lines {
+        let steps = &every_step[begin..end];
+        assert_eq!(tokens, steps.iter().map(|step| step.2).sum::<u64>());
+        assert_eq!(targets, steps.iter().map(|step| step.3).sum::<u64>());
+        let sum: f64 = steps.iter().map(|step| step.1 * step.3 as f64).sum();
+        assert!((loss - sum / targets as f64).abs() < 1e-6, "{loss}");
+        begin = end;
+    }
+}
+
 #[test]
 fn metrics_account_for_time_and_tokens_and_the_report_shows_them() {
     let _turn = turn();
@@ -120,10 +206,15 @@ fn metrics_account_for_time_and_tokens_and_the_report_shows_them() {
     assert_eq!(steps.len(), STEPS);
     for line in &steps {
         let part = |name: &str| line["time"][name].as_f64().unwrap();
-        let parts = ["data", "forward_backward", "optimizer", "evaluation", "checkpoint"].map(part);
+        let parts =
+            ["data", "forward", "backward", "method", "optimizer", "evaluation", "checkpoint"]
+                .map(part);
         let seconds = line["seconds"].as_f64().unwrap();
         assert!((parts.iter().sum::<f64>() - seconds).abs() < 1e-9, "{line}");
-        assert!(part("forward_backward") > 0.0 && part("optimizer") > 0.0, "{line}");
+        assert!(
+            part("forward") > 0.0 && part("backward") > 0.0 && part("optimizer") > 0.0,
+            "{line}"
+        );
         let speed = line["tokens"].as_f64().unwrap() / seconds;
         assert!((line["tokens_per_second"].as_f64().unwrap() / speed - 1.0).abs() < 1e-9, "{line}");
         assert!(line["grad_norm"].as_f64().unwrap() > 0.0);

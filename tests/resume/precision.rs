@@ -1,35 +1,19 @@
-//! Runs in half precision, on the CPU backend that has it.
+//! Runs in half precision, on the device under test if it has it.
 
 use std::path::Path;
 
-use burn::tensor::DType;
-use burn_peft::core::adapter::full::Full;
-use burn_peft::core::schedule::DenseSchedule;
-use burn_peft::core::{Method, TunerConfig, device_by_name};
+use burn::tensor::{DType, Device};
 use burn_peft::llama::CausalLm;
-use burn_peft::train::run::{Finished, RunPlan};
-use serde_json::{Value, json};
+use burn_peft::train::run::Finished;
+use peft_testing::device_with;
 
 use crate::support::{bits, checkpoint as base};
-use crate::{Make, STEPS, checkpoint, launch_on, losia, metrics, planned, saving, turn};
+use crate::{
+    Make, STEPS, checkpoint, full, launch_on, losia, metrics, only, planned, saving, turn,
+};
 
-fn model(dtype: DType) -> CausalLm {
-    let flex = device_by_name("flex").unwrap();
-    base().load(&flex, Some(dtype), |_| ()).unwrap().0
-}
-
-fn full(total: usize) -> (Box<dyn Method>, Value) {
-    let schedule = DenseSchedule::new(total, 0.1, 0.1);
-    let full = Full { learning_rate: 1e-3, schedule, target_modules: None };
-    (Box::new(full), json!({ "learning_rate": 1e-3 }))
-}
-
-/// The plan, without densely trained modules beside full fine-tuning.
-fn only(mut plan: RunPlan<'_>) -> RunPlan<'_> {
-    if plan.method.name() == "full" {
-        plan.tuner_config = TunerConfig::default();
-    }
-    plan
+fn model(dtype: DType, device: &Device) -> CausalLm {
+    base().load(device, Some(dtype), |_| ()).unwrap().0
 }
 
 fn losses(out: &Path) -> Vec<f64> {
@@ -38,12 +22,12 @@ fn losses(out: &Path) -> Vec<f64> {
 
 /// Close to f32, and the same bits wherever it goes on from.
 fn trains_and_resumes(make: Make, dtype: DType, bound: f64) {
-    let out = tempfile::tempdir().unwrap();
-    launch_on(model(DType::F32), only(planned(make, out.path(), None))).unwrap();
+    let (device, out) = (device_with(dtype), tempfile::tempdir().unwrap());
+    launch_on(model(DType::F32, &device), only(planned(make, out.path(), None))).unwrap();
     let want = losses(out.path());
 
     let out = tempfile::tempdir().unwrap();
-    let whole = launch_on(model(dtype), only(saving(make, out.path(), 1))).unwrap();
+    let whole = launch_on(model(dtype, &device), only(saving(make, out.path(), 1))).unwrap();
     assert_eq!((whole.steps, whole.skipped_steps), (STEPS, 0), "{dtype:?}");
     for (got, want) in losses(out.path()).iter().zip(&want) {
         assert!((got - want).abs() < bound * want, "{dtype:?}: {got} against {want}");
@@ -52,7 +36,7 @@ fn trains_and_resumes(make: Make, dtype: DType, bound: f64) {
     for steps in [4, 12] {
         let (from, out) = (checkpoint(out.path(), steps), tempfile::tempdir().unwrap());
         let plan = only(planned(make, out.path(), Some(&from)));
-        let resumed = launch_on(model(dtype), plan).unwrap();
+        let resumed = launch_on(model(dtype, &device), plan).unwrap();
         assert!(bits(&resumed.model.unwrap()) == whole, "{dtype:?} after a resume at {steps}");
     }
 }
@@ -68,7 +52,7 @@ fn half_precision_trains_close_to_f32_and_resumes_exactly() {
 
 /// A model with gradients so large that the first loss scales are too high for f16.
 fn steep(dtype: DType) -> CausalLm {
-    let mut model = model(dtype);
+    let mut model = model(dtype, &device_with(dtype));
     model.model.norm.weight = model.model.norm.weight.map(|weight| weight.mul_scalar(50.0));
     model
 }

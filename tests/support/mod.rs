@@ -5,23 +5,19 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use burn::module::Param;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
-use burn_peft::core::{Method, Place, TunerConfig, VisitFloat, device_by_name, visit_floats};
+use burn_peft::core::{Method, Place, TunerConfig, VisitFloat, visit_floats};
 use burn_peft::llama::{CausalLm, Checkpoint};
 use burn_peft::train::data::Sample;
 use burn_peft::train::run::{BaseIdentity, RunPlan, TrainConfig};
+pub use peft_testing::device;
 use serde_json::Value;
 
 pub const SAMPLES: usize = 22;
 /// Steps of a slot.
 pub const PERIOD: usize = 3;
 const BASE: &str = "tests/cases/llama_tiny";
-
-pub fn device() -> Device {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend")
-}
 
 /// Made-up sequences of different lengths, half of each masked out of the loss. No token is above
 /// 126.

@@ -17,12 +17,17 @@ pub enum Command {
     /// Reproduces recorded runs of the reference implementations. Prints a line per case; exits 1
     /// if any fails.
     Conform {
-        /// Case folders, or folders of them.
+        /// Case folders, or folders with cases anywhere below them.
         #[arg(default_value = "tests/cases")]
         dirs: Vec<PathBuf>,
         /// Device to run on: auto, flex, ndarray, wgpu, cuda or cuda:N.
         #[arg(long, default_value = "auto")]
         device: String,
+    },
+    /// Says whether this machine has a device, and exits 1 if it has not.
+    Device {
+        /// Name of the device, as `conform` takes it.
+        name: String,
     },
     /// Exchanges adapters and merged models with Python's PEFT and transformers, both ways, and
     /// compares logits. Prints a line per adapter or model; exits 1 if any fails.
@@ -70,6 +75,7 @@ impl Command {
     pub fn run(self) -> Result<bool, CaseError> {
         match self {
             Self::Conform { dirs, device } => conform(&dirs, &device),
+            Self::Device { name } => device(&name),
             Self::Interop { python } => interop::run(python),
             Self::Test { device } => test(&device),
             Self::Results { seeds, out } => results::run(seeds, &out),
@@ -101,6 +107,20 @@ fn conform(dirs: &[PathBuf], device: &str) -> Result<bool, CaseError> {
         }
     }
     Ok(passed)
+}
+
+fn device(name: &str) -> Result<bool, CaseError> {
+    match peft_core::device_by_name(name) {
+        Ok(device) => {
+            println!("{device:?}");
+            Ok(true)
+        }
+        Err(missing @ peft_core::Error::DeviceMissing { .. }) => {
+            println!("{missing}");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Builds the command first: a soak of an old one would prove nothing.

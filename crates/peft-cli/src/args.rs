@@ -69,7 +69,7 @@ pub struct TrainArgs {
 const TRAIN: &str = "\
 Everything that can be checked is checked before weights are loaded: settings, paths, the headers
 of the checkpoint, what the method takes of it, the data, schedules with the real number of steps,
-memory.
+memory. Where `method` is given here, the file's settings for its own method alone are left out.
 
 The run writes into its `output_dir`
   config.toml                the settings, defaults filled in
@@ -79,8 +79,8 @@ The run writes into its `output_dir`
   adapter/                   what training changed
   final/                     the merged model, as transformers reads it
 
-Ctrl-C, or a batch system's SIGTERM, stops after the present step and writes a checkpoint; a second
-one stops at once. In the dashboard on a terminal, press q instead.
+Ctrl-C, SIGTERM or SIGHUP stop after the present step and write a checkpoint; a second one stops at
+once. Under nohup, SIGHUP does nothing. In the dashboard on a terminal, press q instead.
 
 Examples:
   burn-peft train configs/losia_pro_llama2_7b.toml --dry-run
@@ -111,7 +111,7 @@ pub struct GenerateArgs {
     /// Folder of the model: a base model, or a merged one.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Folder of an adapter for it.
+    /// Folder of an adapter for it, or a run's `checkpoint-STEPS`.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
     /// The prompt, verbatim. Without it, or with `-`, it is read from standard input.
@@ -152,7 +152,7 @@ pub struct MergeArgs {
     /// Folder of the base model.
     #[arg(long, value_name = "DIR")]
     pub base: PathBuf,
-    /// Folder of the adapter: PEFT's format, or LoSiA's blocks.
+    /// Folder of an adapter, PEFT's or LoSiA's, or a run's `checkpoint-STEPS`.
     #[arg(long, value_name = "DIR")]
     pub adapter: PathBuf,
     /// Folder for the merged model, which must not exist yet.
@@ -167,8 +167,12 @@ const MERGE: &str = "\
 The merged model has the type of the base, and its tokenizer. Above 5 GB it is split into several
 files with an index, as Hugging Face does.
 
-Example:
-  burn-peft merge --base models/Llama-2-7b-hf --adapter runs/lora/adapter --out models/mine";
+A checkpoint is merged as a resume would go on from it: the base must be its run's, and config.toml
+must lie in the folder around it. AdaLoRA has no ranks to merge before its last cut.
+
+Examples:
+  burn-peft merge --base models/Llama-2-7b-hf --adapter runs/lora/adapter --out models/mine
+  burn-peft merge --base assets/tiny-llama --adapter runs/tiny/checkpoint-300 --out models/best";
 
 #[derive(Args)]
 #[command(after_help = INSPECT)]
@@ -178,7 +182,7 @@ pub struct InspectArgs {
     /// Folder of the base model that an adapter, checkpoint or run must fit.
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
-    /// Config file whose method is asked what it would take of a model.
+    /// Config file whose method is asked about a model, or whose base is to fit.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Device: auto, flex, ndarray, wgpu, cuda or cuda:N.
@@ -189,7 +193,8 @@ pub struct InspectArgs {
 const INSPECT: &str = "\
 Every byte is read: names, shapes and types of tensors, whether they are finite, the index of
 shards, the tokenizer, hashes of checkpoints. Whatever is broken, missing or does not fit is refused
-by name, with exit code 2.
+by name, with exit code 2. Of a model, `--config` tells what its method would take; an adapter,
+checkpoint or run is compared with its base model.
 
 Examples:
   burn-peft inspect models/Llama-2-7b-hf --config configs/losia_pro_llama2_7b.toml

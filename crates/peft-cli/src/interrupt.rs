@@ -1,25 +1,53 @@
-//! Ctrl-C, and the signals by which batch systems end a job.
+//! What a signal does to a run.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::train::Interrupter;
 
+use crate::output::complain;
+use crate::signals;
+
 /// What the shell gets of a command that was interrupted.
 pub const EXIT_CODE: u8 = 130;
 
+/// Whether a run's training has ended, so that a signal stops no step.
+#[derive(Clone, Default)]
+pub struct Ended(Arc<AtomicBool>);
+
+impl Ended {
+    /// From now on the run only saves and measures.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// What the first signal comes to.
+    fn consequence(&self) -> &'static str {
+        match self.0.load(Ordering::SeqCst) {
+            true => "training has ended, and what it made is being saved and measured",
+            false => {
+                "stopping after this step, with a checkpoint; if it was the last one, the run is \
+                 completed"
+            }
+        }
+    }
+}
+
 /// From now on the first signal stops the run after its present step, with a checkpoint, and the
 /// second one ends the program at once.
-pub fn handle(interrupter: Interrupter) {
-    let asked = AtomicBool::new(false);
+pub fn handle(interrupter: Interrupter) -> Ended {
+    let (ended, mut asked) = (Ended::default(), false);
+    let told = ended.clone();
     let handler = move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(EXIT_CODE.into());
+        if std::mem::replace(&mut asked, true) {
+            signals::exit(EXIT_CODE);
         }
-        eprintln!("stopping after this step, with a checkpoint; once more stops at once");
-        interrupter.stop(Some("interrupted"));
+        interrupter.stop(Some("interrupted")); // first: what follows may fail
+        complain(format_args!("{}; once more stops at once", told.consequence()));
     };
     // Without a handler a signal ends the program, which a run survives: nothing to give up for.
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: signals end the program at once: {error}");
+    if let Err(error) = signals::handle(handler) {
+        complain(format_args!("note: signals end the program at once: {error}"));
     }
+    ended
 }

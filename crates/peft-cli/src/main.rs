@@ -9,6 +9,7 @@ mod interrupt;
 mod merge;
 mod output;
 mod progress;
+mod signals;
 mod train;
 
 use std::process::ExitCode;
@@ -18,13 +19,13 @@ use peft_train::config::TrainingConfig;
 
 use args::{Cli, Command};
 use failure::Failure;
-use output::say;
+use output::{complain, say};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("{failure}");
+            complain(&failure);
             failure.exit_code()
         }
     }

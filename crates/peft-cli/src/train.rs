@@ -44,8 +44,12 @@ fn launch(plan: Plan, plain: bool) -> Result<ExitCode, Failure> {
     let training = plan.load(watch)?;
     progress.clear();
     tell("before", training.before());
-    interrupt::handle(training.interrupter());
+    let ended = interrupt::handle(training.interrupter());
     let renderer = renderer(&training, plain);
+    let watch = &mut |activity| {
+        ended.set();
+        progress.activity(activity);
+    };
     let outcome = training.launch(renderer, watch).map_err(Failure::Training)?;
     progress.clear();
     Ok(report(&outcome))
@@ -60,6 +64,9 @@ fn renderer(training: &Training, plain: bool) -> Option<Box<dyn MetricsRenderer>
 
 fn report(outcome: &Outcome) -> ExitCode {
     let Outcome { status, steps, seconds, after, adapter, final_model, checkpoint, .. } = outcome;
+    for note in &outcome.notes {
+        say(format_args!("note     {note}"));
+    }
     tell("after", *after);
     say(format_args!("trained  {steps} steps in all, {seconds:.1} s now"));
     let written = [("adapter", adapter), ("final", final_model), ("resume", checkpoint)];

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{Fixture, copy_dir, repository};
 use serde_json::{Value, json};
@@ -141,7 +142,8 @@ fn broken_checkpoints_and_runs() {
     let fixture = Fixture::new();
     fixture.done(&["train", "run.toml", "save_steps=2", "max_steps=2"]);
     let checkpoint = fixture.path("run/checkpoint-2");
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
+        ("a manifest of nothing", list_nothing, &["manifest.json", "lists no `state.safetensors`"]),
         (
             "a changed state",
             |dir| flip(dir, "state.safetensors"),
@@ -158,7 +160,17 @@ fn broken_checkpoints_and_runs() {
         ),
     ];
     check(&fixture, &checkpoint, &[], &cases);
-    let of_run: [Case; 6] = [
+    let of_run: [Case; 8] = [
+        (
+            "no result",
+            |dir| fs::remove_dir_all(dir.join("final")).unwrap(),
+            &["completed", "`final` is missing"],
+        ),
+        (
+            "no adapter",
+            |dir| fs::remove_dir_all(dir.join("adapter")).unwrap(),
+            &["completed", "`adapter` is missing"],
+        ),
         (
             "a damaged checkpoint",
             |dir| flip(&dir.join("checkpoint-2"), "state.safetensors"),
@@ -183,6 +195,32 @@ fn broken_checkpoints_and_runs() {
         ),
     ];
     check(&fixture, &fixture.path("run"), &[], &of_run);
+
+    let wrong_base = ["--config", "other.toml"];
+    let config = fs::read_to_string(fixture.path("run.toml")).unwrap();
+    let config = config.replace("base_model = \"model\"", "base_model = \"run/final\"");
+    fs::write(fixture.path("other.toml"), config).unwrap();
+    for path in ["run/checkpoint-2", "run"] {
+        let ran = fixture.run(&[&["inspect", path][..], &wrong_base].concat());
+        assert_eq!(ran.code, 2, "{}", ran.stdout);
+        assert!(ran.stderr.contains("another base than `run/final`"), "{}", ran.stderr);
+    }
+    fs::rename(fixture.path("model"), fixture.path("moved")).unwrap();
+    for path in ["run/checkpoint-2", "run"] {
+        let inspected = fixture.done(&["inspect", path]).stdout;
+        assert!(inspected.contains("model is gone, and nothing was compared"), "{inspected}");
+    }
+    fs::rename(fixture.path("moved"), fixture.path("model")).unwrap();
+    let unknown = fixture.path("run/checkpoint-9");
+    copy_dir(&checkpoint, &unknown);
+    let manifest = fs::read(unknown.join("manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["run"]["base"] = Value::Null;
+    set_in_manifest(&unknown, "run", manifest["run"].take());
+    let inspected = fixture.done(&["inspect", "run/checkpoint-9", "--base", "model"]).stdout;
+    assert!(inspected.contains("not compared: the checkpoint does not say"), "{inspected}");
+    assert!(!inspected.contains("fits "), "{inspected}");
+    fs::remove_dir_all(unknown).unwrap();
 
     set(&fixture.path("model"), "config.json", "initializer_range", json!(0.5));
     let ran = fixture.run(&["inspect", "run/checkpoint-2", "--base", "model"]);
@@ -210,6 +248,17 @@ fn change(dir: &Path, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
 
 fn cut(dir: &Path, name: &str) {
     change(dir, name, |bytes| bytes.truncate(bytes.len() / 2));
+}
+
+fn list_nothing(dir: &Path) {
+    set_in_manifest(dir, "files", json!({}));
+}
+
+/// Another manifest, with the checksum it should have.
+fn set_in_manifest(dir: &Path, key: &str, value: Value) {
+    set(dir, "manifest.json", key, value);
+    let sum = Command::new("sha256sum").arg("manifest.json").current_dir(dir).output().unwrap();
+    fs::write(dir.join("manifest.sha256"), sum.stdout).unwrap();
 }
 
 /// One other bit, in the middle.

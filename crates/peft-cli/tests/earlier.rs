@@ -15,7 +15,7 @@ fn trained(settings: &[&str]) -> Fixture {
 
 #[test]
 fn a_refused_run_removes_nothing() {
-    let fixture = trained(&["save_steps=2"]);
+    let fixture = trained(&["save_steps=2", "save_total_limit=0"]);
     let config = fs::read_to_string(fixture.path("run.toml")).unwrap();
     fs::write(fixture.path("other.toml"), config.replace("period = 1\n", "")).unwrap();
     let other = ["train", "other.toml", "overwrite_output_dir=true", "method=pissa"];
@@ -26,10 +26,14 @@ fn a_refused_run_removes_nothing() {
 }
 
 #[test]
-fn a_finished_run_without_checkpoints_is_not_trained_again() {
-    let fixture = trained(&[]);
+fn a_finished_run_is_not_trained_again() {
+    let fixture = trained(&["save_steps=0"]);
     let model = || fs::read(fixture.path("run/final/model.safetensors")).unwrap();
     let before = model();
+    let ran = fixture.done(&["resume", "run"]);
+    assert!(ran.stdout.contains("trained  6 steps in all"), "{}", ran.stdout);
+    assert!(model() == before);
+    fs::remove_dir_all(fixture.path("run/checkpoint-6")).unwrap();
     let ran = fixture.run(&["resume", "run"]);
     assert_eq!(ran.code, 2, "{}", ran.stdout);
     assert!(ran.stderr.contains("has ended and left no checkpoint"), "{}", ran.stderr);
@@ -38,7 +42,7 @@ fn a_finished_run_without_checkpoints_is_not_trained_again() {
 
 #[test]
 fn a_checkpoint_of_another_run_is_refused_before_weights_load() {
-    let fixture = trained(&["save_steps=2"]);
+    let fixture = trained(&["save_steps=2", "save_total_limit=0"]);
     let plan = ["train", "run.toml", "--dry-run", "val_set_size=0", "save_steps=2"];
     let plan = [&plan[..], &["resume_from_checkpoint=run/checkpoint-2"]].concat();
     fixture.done(&plan);

@@ -4,23 +4,34 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use common::Fixture;
 
-/// A run that takes long, once its first step is done.
-fn running(fixture: &Fixture) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_burn-peft"))
-        .args(["train", "run.toml", "num_epochs=5000", "logging_steps=1", "--plain"])
-        .current_dir(fixture.path("."))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = BufReader::new(child.stdout.as_mut().unwrap());
-    let started = stdout.lines().map_while(Result::ok).any(|line| line.contains("step 2/"));
-    assert!(started, "the run reports its steps");
+/// More epochs than a test waits for, and a line for every step.
+const LONG: [&str; 3] = ["num_epochs=5000", "logging_steps=1", "--plain"];
+
+/// A run of `settings`, started by `words` before the command.
+fn start(fixture: &Fixture, words: &[&str], settings: &[&str]) -> Child {
+    let words = [words, &[env!("CARGO_BIN_EXE_burn-peft"), "train", "run.toml"], settings].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(fixture.path("."));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// A run that takes long, at its third step.
+fn running(fixture: &Fixture, words: &[&str], settings: &[&str]) -> Child {
+    let mut child = start(fixture, words, &[&LONG, settings].concat());
+    wait_for(&mut child, "step 2/");
     child
+}
+
+/// Reads what the run prints up to `text`.
+fn wait_for(child: &mut Child, text: &str) {
+    let stdout = BufReader::new(child.stdout.as_mut().unwrap());
+    assert!(stdout.lines().map_while(Result::ok).any(|line| line.contains(text)), "{text}");
 }
 
 fn signal(child: &Child, name: &str) {
@@ -28,17 +39,82 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
+/// Its last words, which must be those of an interrupted run with a checkpoint.
+fn interrupted(fixture: &Fixture, child: Child) -> Output {
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(report(fixture).contains("\"interrupted\""));
+    assert!(!fixture.path("run/final").exists());
+    assert!(fixture.done(&["inspect", "run"]).stdout.contains(": whole"));
+    output
+}
+
+fn report(fixture: &Fixture) -> String {
+    std::fs::read_to_string(fixture.path("run/run.json")).unwrap()
+}
+
 #[test]
 fn the_first_signal_leaves_a_checkpoint_to_go_on_from() {
-    for name in ["-INT", "-TERM"] {
+    for name in ["-INT", "-TERM", "-HUP"] {
         let fixture = Fixture::new();
-        let child = running(&fixture);
+        let child = running(&fixture, &[], &[]);
         signal(&child, name);
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(130), "{output:?}");
-        let report = std::fs::read_to_string(fixture.path("run/run.json")).unwrap();
-        assert!(report.contains("\"interrupted\""), "{report}");
-        assert!(!fixture.path("run/final").exists());
-        fixture.done(&["inspect", "run"]);
+        let stderr = interrupted(&fixture, child).stderr;
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(stderr.starts_with("stopping after this step, with a checkpoint"), "{stderr}");
     }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let fixture = Fixture::new();
+    // Steps that take longer than two signals.
+    let slow = ["datasets=[{ path = 'data.jsonl', weight = 100 }]", "micro_batch_size=200"];
+    let mut child = running(&fixture, &[], &slow);
+    signal(&child, "-TERM");
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut String::new()).unwrap(); // it was heard
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    assert!(report(&fixture).contains("\"running\""), "nothing was finished");
+    let left = std::fs::read_dir(fixture.path("run")).unwrap().map(|file| file.unwrap().path());
+    let is_checkpoint = |path: &Path| path.join("manifest.json").exists();
+    assert!(!left.into_iter().any(|path| is_checkpoint(&path)));
+}
+
+#[test]
+fn nohup_is_heeded() {
+    let fixture = Fixture::new();
+    let mut child = running(&fixture, &["nohup"], &[]);
+    signal(&child, "-HUP");
+    wait_for(&mut child, "step 4");
+    signal(&child, "-TERM");
+    interrupted(&fixture, child);
+}
+
+#[test]
+fn a_run_outlives_its_terminal() {
+    let fixture = Fixture::new();
+    let mut child = running(&fixture, &[], &[]);
+    drop((child.stdout.take(), child.stderr.take()));
+    std::thread::sleep(Duration::from_millis(200)); // it has more to say
+    signal(&child, "-HUP");
+    interrupted(&fixture, child);
+}
+
+#[test]
+fn after_the_last_step_a_signal_stops_no_step() {
+    let fixture = Fixture::new();
+    let mut child = start(&fixture, &[], &["max_steps=1", "eval_max_new_tokens=400", "--plain"]);
+    while child.try_wait().unwrap().is_none() && !fixture.path("run/final").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("training has ended"), "{stderr}");
+    assert!(report(&fixture).contains("\"completed\""));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("after    exact match"), "{stdout}");
 }

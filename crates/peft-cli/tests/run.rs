@@ -53,8 +53,12 @@ fn what_is_trained_can_be_resumed_merged_inspected_and_asked() {
     for part in ["completed after 5 steps", "checkpoint-4: whole", "LoSiA, ", "lm_head.weight"] {
         assert!(inspected.contains(part), "{part}: {inspected}");
     }
-    for path in ["merged", "moved/adapter", "moved/checkpoint-4", "moved/final"] {
+    for path in ["merged", "moved/final"] {
+        fixture.done(&["inspect", path]);
+    }
+    for path in ["moved", "moved/adapter", "moved/checkpoint-4"] {
         fixture.done(&["inspect", path, "--base", "model"]);
+        fixture.done(&["inspect", path, "--config", "run.toml"]);
     }
     let ask = |model: &str, more: &[&str]| {
         let prompt = ["### Response:\n", "--max-new-tokens", "6", "--device", "flex"];
@@ -69,10 +73,10 @@ fn what_is_trained_can_be_resumed_merged_inspected_and_asked() {
 #[test]
 fn low_rank_adapters_are_merged_and_asked_alike() {
     let fixture = Fixture::new();
-    let settings = ["method=lora", "lora_r=2", "learning_rate=0.01"];
-    let config = fs::read_to_string(fixture.path("run.toml")).unwrap();
-    fs::write(fixture.path("run.toml"), config.replace("period = 1\n", "")).unwrap();
-    fixture.done(&[&["train", "run.toml"][..], &settings].concat());
+    let settings = ["method=lora", "lora_r=2", "rank_pattern={ q_proj = 4 }", "learning_rate=0.01"];
+    let ran = fixture.done(&[&["train", "run.toml"][..], &settings].concat());
+    let note = "note     left out of run.toml, because lora has no such settings: `period`";
+    assert!(ran.stdout.contains(note), "{}", ran.stdout);
     fixture.done(&["merge", "--base", "model", "--adapter", "run/adapter", "--out", "merged"]);
     let ask = |model: &[&str]| {
         let prompt = ["### Response:\n", "--max-new-tokens", "6"];
@@ -81,6 +85,65 @@ fn low_rank_adapters_are_merged_and_asked_alike() {
     assert_eq!(ask(&["merged"]), ask(&["model", "--adapter", "run/adapter"]));
     let inspected = fixture.done(&["inspect", "run/adapter", "--base", "model"]).stdout;
     assert!(inspected.contains("LoRA of rank 2, alpha 8, 35 modules"), "{inspected}");
+}
+
+/// Whatever was trained, and however: what a run made is also what its last checkpoint makes.
+#[test]
+fn checkpoints_are_merged_and_asked_like_what_the_run_made() {
+    for method in ["losia-pro", "pissa", "adalora", "full"] {
+        let fixture = Fixture::new();
+        let settings = ["max_steps=2", "save_steps=1", "dtype=bf16", "learning_rate=0.01"];
+        let method = format!("method={method}");
+        fixture.done(&[&["train", "run.toml", &method][..], &settings].concat());
+        let checkpoint = ["--adapter", "run/checkpoint-2"];
+        fixture.done(&[&["merge", "--base", "model", "--out", "merged"][..], &checkpoint].concat());
+        let model = |dir: &str| fs::read(fixture.path(dir).join("model.safetensors")).unwrap();
+        assert!(model("merged") == model("run/final"), "{method}");
+        let ask = |model: &[&str]| {
+            let prompt = ["### Response:\n", "--max-new-tokens", "6"];
+            fixture.done(&[&["generate", "--model"][..], model, &prompt].concat()).stdout
+        };
+        assert_eq!(ask(&["run/final"]), ask(&[&["model"][..], &checkpoint].concat()), "{method}");
+        let inspected = fixture.done(&["inspect", "run/checkpoint-2"]).stdout;
+        for part in ["trains     ", "fits       ", "model.layers.*.", "F32 ["] {
+            assert!(inspected.contains(part), "{part}: {inspected}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_is_of_its_run_and_its_base() {
+    let fixture = Fixture::new();
+    fixture.done(&["train", "run.toml", "max_steps=1", "modules_to_save=['norm']"]);
+    assert!(!fixture.path("run/adapter").exists());
+    let merge = |base: &str, adapter: &str| {
+        let ran = fixture.run(&["merge", "--base", base, "--adapter", adapter, "--out", "merged"]);
+        assert_eq!(ran.code, 2, "{}", ran.stdout);
+        ran.stderr
+    };
+    let other = merge("run/final", "run/checkpoint-1");
+    assert!(other.contains("belongs to another base than `run/final`: other "), "{other}");
+    let config = fs::read_to_string(fixture.path("run/config.toml")).unwrap();
+    fs::write(fixture.path("run/config.toml"), config.replace("seed = 0", "seed = 3")).unwrap();
+    let other = merge("model", "run/checkpoint-1");
+    assert!(other.contains("`config.method.seed` = 0, but this run has 3"), "{other}");
+    fs::remove_file(fixture.path("run/config.toml")).unwrap();
+    let gone = merge("model", "run/checkpoint-1");
+    assert!(gone.contains("config.toml"), "{gone}");
+}
+
+#[test]
+fn a_plan_notes_what_may_be_missed() {
+    let fixture = Fixture::new();
+    let notes = |settings: &[&str]| {
+        let plan =
+            fixture.done(&[&["train", "run.toml", "--dry-run"][..], settings].concat()).stdout;
+        plan.lines().filter(|line| line.starts_with("note ")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(notes(&[]), "");
+    let none = "note     `val_set_size` = 0.01 of 24 samples is none: nothing is measured";
+    assert_eq!(notes(&["val_set_size=0.01"]), none);
+    assert!(notes(&["modules_to_save=['norm']"]).contains("no `adapter/`"));
 }
 
 #[test]

@@ -24,14 +24,20 @@ fn errors() {
     std::fs::write(fixture.path("several.toml"), "method = \"lora\"\nperiod = 9\nlr = 1\n")
         .unwrap();
     std::fs::create_dir(fixture.path("empty")).unwrap();
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 22] = [
         &["train", "absent.toml"],
         &["train", "several.toml"],
         &["train", "run.toml", "peroid=5"],
         &["train", "run.toml", "period=five"],
         &["train", "run.toml", "lora_r=8"],
+        &["train", "run.toml", "method=lora", "period=2"],
+        &["train", "run.toml", "use_dora=true"],
         &["train", "run.toml", "base_model=absent"],
+        &["train", "run.toml", "base_model=meta-llama/Llama-2-7b-hf"],
         &["train", "run.toml", "target_modules=['query']"],
+        &["train", "run.toml", "target_modules=['q_proj', 'v_porj']"],
+        &["train", "run.toml", "datasets=[{ path = 'data.jsonl', wieght = 2 }]"],
+        &["train", "run.toml", "val_set_size=0.01", "eval_steps=2"],
         &["train", "run.toml", "datasets=[{ path = 'absent.jsonl' }]"],
         &["resume", "absent"],
         &["generate", "--model", "model", "--temperature=-1", "x"],
@@ -39,6 +45,7 @@ fn errors() {
         &["merge", "--base", "model", "--adapter", "absent", "--out", "out"],
         &["merge", "--base", "model", "--adapter", "absent", "--out", "model"],
         &["inspect", "empty"],
+        &["inspect", "model", "--base", "absent"],
         &["inspect", "model", "--device", "toaster"],
     ];
     let mut texts = String::new();

@@ -8,7 +8,8 @@ use crate::store::{AdapterFile, AdapterFiles, PeftType};
 use crate::{Catalogue, Error, Method, Tuner, TunerConfig};
 
 impl AdapterFile {
-    /// `base` with the adapter: PEFT's are attached to it, LoSiA's blocks are added to its weights.
+    /// `base` with the adapter: PEFT's are attached to it, LoSiA's blocks are added to its weights. An
+    /// AdaLoRA adapter whose ranks were never decided computes with all of them, as in PEFT.
     ///
     /// # Errors
     /// What the adapter's method refuses about it or the base.
@@ -23,7 +24,7 @@ impl AdapterFile {
     ///
     /// # Errors
     /// As [`attach`](Self::attach); [`Error::NotFinite`] where the adapter is not a number, and
-    /// [`Error::NotAllocated`] for an AdaLoRA adapter of an unfinished run.
+    /// [`Error::UndecidedRanks`] for an AdaLoRA adapter without `rank_pattern`.
     pub fn merge<M: Module>(&self, base: M) -> Result<M, Error> {
         match self {
             Self::Losia(blocks) => blocks.apply(base),
@@ -54,7 +55,7 @@ impl AdapterFile {
 }
 
 /// The adapter as a method, attached to `base`.
-pub(crate) fn attached<M: Module>(files: &AdapterFiles, base: M) -> Result<(Tuner, M), Error> {
+fn attached<M: Module>(files: &AdapterFiles, base: M) -> Result<(Tuner, M), Error> {
     Tuner::attach(method(files)?, TunerConfig::default(), base)
 }
 
@@ -71,7 +72,7 @@ mod tests {
     use burn::tensor::{Tensor, TensorData};
 
     use super::*;
-    use crate::store::{AdapterConfig, LoraFields, ModuleTensors, SettledBlocks};
+    use crate::store::{AdaLoraFields, AdapterConfig, LoraFields, ModuleTensors, SettledBlocks};
     use crate::subnet::{SettledBlock, Subnet};
     use crate::testing::{device, floats};
     use crate::{ParamInfo, TargetModules};
@@ -96,6 +97,47 @@ mod tests {
             modules: [("proj".to_string(), tensors)].into(),
             other: [].into(),
         }))
+    }
+
+    /// A layer whose path is the end of another's.
+    #[derive(Module, Debug)]
+    struct Nested {
+        proj: Linear,
+        inner: Model,
+    }
+
+    /// Two triplets of the same layer.
+    fn adalora() -> AdapterFiles {
+        let fields = AdaLoraFields {
+            init_r: 2,
+            target_r: 1,
+            tinit: 0,
+            tfinal: 0,
+            delta_t: 1,
+            beta1: 0.85,
+            beta2: 0.85,
+            orth_reg_weight: 0.5,
+            total_step: 10,
+            rank_pattern: None,
+        };
+        let ones = |shape: [usize; 2]| TensorData::ones::<f32, _>(shape);
+        let tensors = ModuleTensors::AdaLora { a: ones([2, 3]), b: ones([2, 2]), e: ones([2, 1]) };
+        let names = TargetModules::Names(vec!["proj".into()]);
+        AdapterFiles {
+            config: AdapterConfig::new(PeftType::AdaLora(fields), 2.0, names),
+            modules: [("proj".to_string(), tensors)].into(),
+            other: [].into(),
+        }
+    }
+
+    #[test]
+    fn only_the_modules_of_the_file_are_adapted() {
+        let AdapterFile::Peft(lora) = lora() else { panic!() };
+        for files in [*lora, adalora()] {
+            let base = Nested { proj: model(3).proj, inner: model(3) };
+            let (tuner, _) = attached(&files, base).unwrap();
+            assert_eq!(tuner.adapted(), ["proj.weight"]);
+        }
     }
 
     /// Adds 1 to the last row.

@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 
-use crate::adapter_file::attached;
-use crate::store::AdapterFiles;
-use crate::{Error, Tuner};
+use crate::Error;
+use crate::store::{AdapterFile, AdapterFiles};
 
 /// A base model and adapters for it, by name.
 ///
-/// Modules are values whose clones share memory, so an adapted model costs its adapter alone.
-/// Switching is choosing another one, disabling is choosing [`base`](Self::base), and unmerging is
-/// dropping what [`merged`](Self::merged) returned.
+/// Modules are values whose clones share memory, so an adapted model costs its adapter alone; one of
+/// LoSiA, whose blocks are added to weights, costs those weights. Switching is choosing another one,
+/// disabling is choosing [`base`](Self::base), and unmerging is dropping what
+/// [`merged`](Self::merged) returned.
 pub struct Adapters<M> {
     base: M,
     adapted: BTreeMap<String, Adapted<M>>,
 }
 
 struct Adapted<M> {
-    files: AdapterFiles,
-    tuner: Tuner,
+    file: AdapterFile,
     model: M,
 }
 
@@ -44,9 +43,14 @@ impl<M: Module> Adapters<M> {
     ///
     /// # Errors
     /// What the adapter's method refuses about it or the base.
-    pub fn load(&mut self, name: impl Into<String>, files: AdapterFiles) -> Result<(), Error> {
-        let (tuner, model) = attached(&files, self.base.clone())?;
-        self.adapted.insert(name.into(), Adapted { files, tuner, model });
+    pub fn load(
+        &mut self,
+        name: impl Into<String>,
+        file: impl Into<AdapterFile>,
+    ) -> Result<(), Error> {
+        let file = file.into();
+        let model = file.attach(self.base.clone())?;
+        self.adapted.insert(name.into(), Adapted { file, model });
         Ok(())
     }
 
@@ -61,18 +65,25 @@ impl<M: Module> Adapters<M> {
     /// The model with the adapter `name` folded into the weights. The base stays as it is.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`], [`Error::NotFinite`], [`Error::NotAllocated`].
+    /// [`Error::NoAdapter`], and those of [`AdapterFile::merge`].
     pub fn merged(&self, name: &str) -> Result<M, Error> {
-        let Adapted { tuner, model, .. } = self.named(name)?;
-        tuner.merge(model.clone())
+        self.named(name)?.file.merge(self.base.clone())
     }
 
-    /// Adds, under `name`, the weighted sum of LoRA adapters: see [`AdapterFiles::weighted`].
+    /// Adds, under `name`, the weighted sum of LoRA adapters, concatenated: see
+    /// [`AdapterFiles::weighted`].
     ///
     /// # Errors
-    /// [`Error::NoAdapter`], and what [`AdapterFiles::weighted`] refuses.
+    /// [`Error::NoAdapter`], and what [`AdapterFiles::weighted`] refuses, LoSiA's adapters too.
     pub fn combine(&mut self, name: &str, weights: &[(&str, f64)]) -> Result<(), Error> {
-        let parts = weights.iter().map(|(name, weight)| Ok((&self.named(name)?.files, *weight)));
+        let parts = weights.iter().map(|(name, weight)| match &self.named(name)?.file {
+            AdapterFile::Peft(files) => Ok((&**files, *weight)),
+            AdapterFile::Losia(_) => Err(Error::Setting {
+                key: "adapters",
+                found: format!("`{name}` of LoSiA"),
+                expected: "LoRA adapters",
+            }),
+        });
         let sum = AdapterFiles::weighted(&parts.collect::<Result<Vec<_>, Error>>()?)?;
         self.load(name, sum)
     }

@@ -29,7 +29,13 @@ impl ParamInfo {
 
     /// Whether this is the weight matrix of a `Linear`.
     pub fn is_linear_weight(&self) -> bool {
-        self.container == "Linear" && self.shape.len() == 2
+        Self::is_linear_matrix(&self.container, self.shape.len())
+    }
+
+    /// Whether a parameter of `rank` dimensions in a module of type `container` is the weight matrix
+    /// of a `Linear`.
+    pub(crate) fn is_linear_matrix(container: &str, rank: usize) -> bool {
+        container == "Linear" && rank == 2
     }
 
     /// Number of elements.

@@ -1,7 +1,8 @@
 //! The adapter hook: forward passes that compute an attached adapter on activations.
 //!
 //! Without the hook an adapted parameter still works in any Burn module: `Param::val` composes the
-//! dense effective weight, at the cost of a dense gradient. Both paths give the same numbers.
+//! dense effective weight, at the cost of a dense gradient. Both paths give the same numbers, but for
+//! dropout, which only the hook computes.
 
 use burn::module::LoraAdapter;
 use burn::nn::{Embedding, Linear};

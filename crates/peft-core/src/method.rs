@@ -57,7 +57,8 @@ pub trait Method: Send {
         grads: &mut GradientsParams,
     ) -> Result<Plan, Error>;
 
-    /// Learning rate at `step`, for reports: the highest of any parameter.
+    /// Learning rate at `step`, for reports, and for densely trained parameters without a rate of
+    /// their own. Of several: the highest of LoSiA's subnets, and that of A in LoRA+.
     fn learning_rate(&self, step: usize) -> f64;
 
     /// Folds the adapters into the base, after `step` steps.
@@ -72,6 +73,9 @@ pub trait Method: Send {
 
     /// What training changed after `step` steps, as a file others read. `None` where that is whole
     /// weights.
+    ///
+    /// # Errors
+    /// [`Error::NotAllocated`] where what the file must say is not decided yet.
     fn export(&self, step: usize, params: &Params) -> Result<Option<AdapterFile>, Error>;
 
     /// Everything that must survive a restart, adapters included.

@@ -2,15 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Device, TensorData};
+use burn::tensor::TensorData;
 
-use crate::device_by_name;
-
-/// The device under test: `BURN_PEFT_TEST_DEVICE`, or ndarray.
-pub fn device() -> Device {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend")
-}
+pub use peft_testing::device;
 
 /// The names of a small decoder: `embed`, `layers.0.q_proj`, `layers.0.norm`, …, `lm_head`.
 #[derive(Module, Debug)]

@@ -2,6 +2,7 @@
 
 mod common;
 
+use burn::nn::Linear;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use common::{
     Batch, Mlp, batches, bits, config, device, max_difference, optim, same, tolerance, values,
@@ -68,6 +69,29 @@ fn only_what_is_named_trains_and_a_record_resumes_bit_for_bit() {
     for ((path, before), (_, after)) in values(&original).iter().zip(&merged) {
         let changed = max_difference(before, after) > 1e-3;
         assert_eq!(changed, path != "blocks.0.bias", "{path}");
+    }
+}
+
+#[test]
+fn the_gradient_of_a_bias_beside_a_subnet_is_that_of_dense_autodiff() {
+    let device = device();
+    let batch = &batches(&device, 1)[0];
+    let of_bias = |model: &Mlp, layer: fn(&Mlp) -> &Linear| {
+        let grads = GradientsParams::from_grads(model.loss(batch).backward(), model);
+        let bias = layer(model).bias.as_ref().expect("a bias");
+        grads.get::<1>(bias.id).expect("a gradient").into_data()
+    };
+    let layers: [fn(&Mlp) -> &Linear; 2] = [|m| &m.blocks[0], |m| &m.blocks[1]]; // in its slot, or not
+    let plain = Mlp::new(&device, false);
+    for pro in [true, false] {
+        let model = Mlp { hooked: true, ..plain.clone() };
+        let biases = ["blocks.0.bias", "blocks.1.bias"];
+        let (_, model) = attach(config().with_pro(pro), &biases, model).unwrap();
+        for layer in layers {
+            let (got, want) = (of_bias(&model, layer), of_bias(&plain, layer));
+            assert!(want.iter::<f32>().any(|x| x.abs() > 1e-3), "not all zero");
+            assert!(max_difference(&got, &want) < tolerance(1e-6), "pro {pro}");
+        }
     }
 }
 

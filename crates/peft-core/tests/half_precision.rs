@@ -1,4 +1,4 @@
-//! What trains is f32 though the model is not, on the CPU backend that has half precision.
+//! What trains is f32 though the model is not, on the device under test if it has half precision.
 
 mod common;
 
@@ -9,7 +9,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use common::oracle::Constant;
 use common::{
-    Batch, Mlp, attach, batches, config, cpu_devices, max_difference, optim, same, step, values,
+    Batch, Mlp, attach, batches, config, device_with, max_difference, optim, same, step, values,
 };
 use peft_core::adapter::Adapter;
 use peft_core::adapter::full::Full;
@@ -32,9 +32,9 @@ fn half(batch: &Batch) -> Batch {
 
 #[test]
 fn forward_and_training_stay_close_to_f32() {
-    let [_, flex] = cpu_devices();
-    let batches = batches(&flex, 4);
-    let single = Mlp::new(&flex, true);
+    let device = device_with(DType::BF16);
+    let batches = batches(&device, 4);
+    let single = Mlp::new(&device, true);
     for pro in [true, false] {
         let config = || config().with_pro(pro).with_learning_rate(1e-2);
         let (mut tuner, mut model) = attach(config(), single.clone());
@@ -60,7 +60,7 @@ fn forward_and_training_stay_close_to_f32() {
 
 #[test]
 fn updates_too_small_for_bf16_accumulate() {
-    let [_, flex] = cpu_devices();
+    let device = device_with(DType::BF16);
     let lr = 2e-4; // of weights near 1, whose bf16 neighbours are 4e-3 away and more
     let config = LosiaConfig::new(100)
         .with_rank_factor(1.0)
@@ -69,7 +69,7 @@ fn updates_too_small_for_bf16_accumulate() {
         .with_warmup_ratio(0.0)
         .with_min_lr_ratio(1.0)
         .with_learning_rate(lr);
-    let (mut tuner, mut model) = ones(&flex, DType::BF16).attach(config, None);
+    let (mut tuner, mut model) = ones(&device, DType::BF16).attach(config, None);
     for _ in 0..100 {
         (model, _) = model.step(&mut tuner);
     }
@@ -78,6 +78,25 @@ fn updates_too_small_for_bf16_accumulate() {
     };
     assert_eq!(block.delta.val().dtype(), DType::F32);
     check_moved(&tuner.merge(model).unwrap(), 100.0 * lr);
+}
+
+#[test]
+fn the_importance_of_a_half_precision_weight_is_in_f32() {
+    let device = device_with(DType::BF16);
+    let importance = |model: Constant| {
+        let (mut tuner, model) = model.attach(config(), None);
+        let (model, _) = model.step(&mut tuner);
+        let tensors = tuner.record(&model).unwrap().tensors;
+        ["importance", "uncertainty"].map(|name| tensors[&format!("layer.weight.{name}")].clone())
+    };
+    let single = importance(Constant::new(&device));
+    let half = importance(Constant::new(&device).map(&mut ToBf16));
+    for (want, got) in single.iter().zip(&half) {
+        assert_eq!(got.dtype(), DType::F32);
+        let largest = want.iter::<f32>().fold(0.0, f32::max);
+        let error = max_difference(want, got) / largest;
+        assert!(largest > 0.0 && error > 0.0 && error < 0.02, "{error} of {largest}");
+    }
 }
 
 fn ones(device: &Device, dtype: DType) -> Constant {
@@ -125,14 +144,14 @@ impl Dense {
 
 #[test]
 fn dense_updates_too_small_for_half_precision_accumulate() {
-    let [_, flex] = cpu_devices();
     for dtype in [DType::BF16, DType::F16] {
-        let whole = Dense::new(&flex, dtype, 2e-4).steps(0..100);
+        let device = device_with(dtype);
+        let whole = Dense::new(&device, dtype, 2e-4).steps(0..100);
         assert_eq!(whole.model.layer.weight.val().dtype(), dtype);
         check_moved(&whole.model, 100.0 * 2e-4);
 
-        let half = Dense::new(&flex, dtype, 2e-4).steps(0..40);
-        let mut rest = Dense::new(&flex, dtype, 2e-4);
+        let half = Dense::new(&device, dtype, 2e-4).steps(0..40);
+        let mut rest = Dense::new(&device, dtype, 2e-4);
         rest.model = rest.tuner.restore(rest.model, &half.record()).unwrap();
         rest.optim = rest.optim.load_record(half.optim.to_record());
         let (resumed, whole) = (rest.steps(40..100).record(), whole.record());

@@ -63,6 +63,17 @@ fn a_resumed_run_takes_the_recorded_factors_out_and_decomposes_nothing() {
 }
 
 #[test]
+fn a_weight_that_is_not_finite_is_refused_before_it_is_decomposed() {
+    let mut base = Mlp::new(&device(), true);
+    base.blocks[1].weight = base.blocks[1].weight.clone().map(|weight| weight.full_like(f32::NAN));
+    let error = Tuner::attach(lora(config(1, 5)), TunerConfig::default(), base).unwrap_err();
+    let message = error.to_string();
+    let start = "`init_lora_weights` is PiSSA for `blocks.1.weight`, some values of which";
+    assert!(message.starts_with(start), "{message}");
+    assert!(error.hint().unwrap().contains("damaged"));
+}
+
+#[test]
 fn restoring_over_another_decomposition_is_refused() {
     let exact = |seed| config(1, seed).with_init_lora_weights(LoraInit::Pissa);
     let record = |config| {

@@ -2,8 +2,10 @@
 
 mod common;
 
+use burn::optim::GradientsParams;
 use burn::tensor::TensorData;
 use common::{Mlp, attach, batches, bits, config, device, step, values};
+use peft_core::adapter::adalora::{AdaLora, AdaLoraConfig, RankImportance};
 use peft_core::adapter::lora::{Lora, LoraConfig};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::store::AdapterFile;
@@ -93,6 +95,40 @@ fn settings_that_fit_no_weight_are_refused_at_attachment() {
     assert!(matches!(error, Error::NoMatch { key: "first_subnets", .. }), "{error}");
     let error = first("blocks.0.weight", subnet(vec![12])).to_string();
     assert!(error.contains("rows reach 12") && error.contains("`blocks.0.weight`"), "{error}");
+}
+
+#[test]
+fn an_adalora_without_its_importance_is_refused_by_the_entry_that_is_missing() {
+    let attach = |importance| {
+        let config = AdaLoraConfig::new(4).with_init_r(2).with_target_r(1);
+        let adalora = AdaLora::new(config.with_importance(importance)).unwrap();
+        let base = Mlp::new(&device(), true);
+        Tuner::attach(adalora, TunerConfig::default(), base).unwrap()
+    };
+    let thinned = |importance| {
+        let (mut tuner, mut model) = attach(importance);
+        let batch = &batches(&device(), 1)[0];
+        for _ in 0..3 {
+            let grads = GradientsParams::from_grads(model.loss(batch).backward(), &model);
+            (model, _) = tuner.step(model, &mut common::optim(), grads, 1.0).unwrap();
+        }
+        let mut record = tuner.record(&model).unwrap();
+        let full = record.clone();
+        record.tensors.remove("blocks.1.weight.lora_e.uncertainty");
+        [full, record]
+    };
+    let restored = |importance, record: &Record| {
+        let (mut tuner, model) = attach(importance);
+        tuner.restore(model, record).map(|_| ())
+    };
+    let [full, record] = thinned(RankImportance::Smoothed);
+    restored(RankImportance::Smoothed, &full).expect("whole, it fits");
+    let error = restored(RankImportance::Smoothed, &record).unwrap_err().to_string();
+    let missing = "record entry `blocks.1.weight.lora_e.uncertainty`: is missing";
+    assert_eq!(error, missing);
+    let [full, record] = thinned(RankImportance::Magnitude);
+    assert_eq!(full.tensors, record.tensors, "what is not smoothed is not recorded");
+    restored(RankImportance::Magnitude, &record).expect("nor asked for");
 }
 
 #[test]

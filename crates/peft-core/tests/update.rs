@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::device;
-use common::oracle::{Constant, Reference, entries, gradient};
+use common::oracle::{COLS, Constant, ROWS, Reference, entries, gradient};
+use common::{device, tolerance};
 use peft_core::Event;
 use peft_core::adapter::losia::LosiaConfig;
 use peft_core::schedule::UpdateType;
@@ -81,6 +81,22 @@ fn clipping_uses_the_norm_of_what_trains() {
             assert!((reported - norm).abs() < 1e-6, "{reported} against {norm}");
             reference.assert_matches(&model.weight(), &format!("{update_type:?}, step {step}"));
         }
+    }
+}
+
+#[test]
+fn a_move_reports_the_share_of_the_squared_gradient_in_its_subnet() {
+    let (mut tuner, mut model) = Constant::new(&device()).attach(config().with_period(1), None);
+    let squares =
+        |entries: Vec<usize>| entries.into_iter().map(|index| gradient(index).powi(2)).sum::<f64>();
+    for _ in 0..3 {
+        let (next, report) = model.step(&mut tuner);
+        model = next;
+        let [Event::Relocalization(event)] = &report.events[..] else { panic!("no move") };
+        let share = squares(entries(&event.subnet)) / squares((0..ROWS * COLS).collect());
+        assert!(share < 0.9, "some of it is outside: {share}");
+        let error = (event.gradient_share - share).abs();
+        assert!(error < f64::from(tolerance(1e-6)), "{} against {share}", event.gradient_share);
     }
 }
 

@@ -106,7 +106,7 @@ pub enum Error {
     /// The bytes of a tensor could not be read.
     #[error("{}: reading a tensor failed: {reason}", path.display())]
     TensorRead {
-        /// The checkpoint's folder.
+        /// The file that holds the tensor.
         path: PathBuf,
         /// The tensor and what happened.
         reason: String,
@@ -117,7 +117,7 @@ pub enum Error {
         /// The type asked for.
         found: DType,
     },
-    /// The folder to save into already holds a checkpoint.
+    /// The folder to save into already holds a checkpoint, or weights of one.
     #[error("{}: already exists", path.display())]
     Exists {
         /// The file that is in the way.
@@ -233,7 +233,10 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Io { .. } => "check that the path exists and that you may access it",
+            Self::Io { path, .. } => match path.parent().and_then(download) {
+                Some(hint) => return Some(hint),
+                None => "check that the path exists and that you may access it",
+            },
             Self::Json { .. } | Self::Safetensors { .. } | Self::TensorRead { .. } => {
                 "the file is damaged or incomplete: download or write it again"
             }
@@ -289,6 +292,22 @@ impl Error {
     }
 }
 
+/// What to do where the folder `dir` is not there, and may be a name on the hub: `org/name`.
+fn download(dir: &Path) -> Option<String> {
+    let (org, name) = dir.to_str()?.split_once('/')?;
+    let is_name = |part: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(known)
+    };
+    let may_be_name = is_name(org) && is_name(name) && !Path::new(org).exists();
+    may_be_name.then(|| {
+        format!(
+            "models are folders: if `{org}/{name}` is one on the Hugging Face hub, `hf download \
+             {org}/{name} --local-dir models/{name}`, and name `models/{name}`"
+        )
+    })
+}
+
 fn found_names(found: &[String]) -> String {
     match found {
         [] => String::new(),
@@ -311,6 +330,20 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_on_the_hub_is_told_from_a_path() {
+        let hint = |path: &str| {
+            Error::io(Path::new(path))(std::io::ErrorKind::NotFound.into()).hint().unwrap()
+        };
+        let name = hint("meta-llama/Llama-2-7b-hf/config.json");
+        let command = "hf download meta-llama/Llama-2-7b-hf --local-dir models/Llama-2-7b-hf";
+        assert!(name.contains(command), "{name}");
+        for path in ["config.json", "a/config.json", "/a/b/config.json", "../b/config.json"] {
+            assert!(hint(path).starts_with("check that the path exists"), "{path}");
+        }
+        assert!(hint("src/absent/config.json").starts_with("check"), "`src` is a folder here");
+    }
 
     #[test]
     fn long_lists_are_cut() {

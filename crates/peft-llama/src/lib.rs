@@ -17,8 +17,6 @@ mod generate;
 mod json;
 mod loss;
 mod model;
-#[cfg(test)]
-mod testing;
 mod tokenizer;
 
 pub use checkpoint::{

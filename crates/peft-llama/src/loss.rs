@@ -40,7 +40,7 @@ fn shift(targets: Tensor<2, Int>) -> Tensor<2, Int> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
 
     fn loss(logits: Tensor<3>, targets: Tensor<2, Int>) -> (f32, i64) {
         let (sum, count) = cross_entropy_sum(logits, targets);

@@ -1,8 +1,5 @@
 //! The decoder against the reference results in `tests/cases` of the workspace.
 
-#[path = "../src/testing.rs"]
-mod testing;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,6 +8,7 @@ use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 use peft_core::{Place, VisitFloat, visit_floats};
 use peft_llama::{CausalLm, Checkpoint, DecoderConfig, cross_entropy_sum};
+use peft_testing::{device, device_with};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -84,7 +82,7 @@ const CONFIGS: [&str; 2] = ["config.json", "config.legacy.json"];
 
 #[test]
 fn logits_loss_and_hidden_states() {
-    let device = testing::device();
+    let device = device();
     for case in CASES.map(Case::open) {
         for config in CONFIGS {
             let model = case.model(config, &device);
@@ -106,7 +104,7 @@ fn logits_loss_and_hidden_states() {
 
 #[test]
 fn padded_batches() {
-    let device = testing::device();
+    let device = device();
     for case in CASES.map(Case::open) {
         let model = case.model(CONFIGS[0], &device);
         let ids = case.ints("input_ids", &device);
@@ -149,7 +147,7 @@ impl VisitFloat for ByPath<'_> {
 
 #[test]
 fn gradients_of_every_weight() {
-    let device = testing::device().autodiff();
+    let device = device().autodiff();
     for case in CASES.map(Case::open) {
         let model = case.model(CONFIGS[0], &device);
         let logits = model.forward(case.ints("input_ids", &device), None);
@@ -164,10 +162,10 @@ fn gradients_of_every_weight() {
 
 #[test]
 fn half_precision_stays_close() {
-    let device = Device::flex();
     for case in CASES.map(Case::open) {
         let checkpoint = Checkpoint::open(&case.dir).unwrap();
         for (dtype, allowed) in [(DType::BF16, 0.1), (DType::F16, 0.02)] {
+            let device = device_with(dtype);
             let (model, report) = checkpoint.load(&device, Some(dtype), |_| ()).unwrap();
             assert_eq!(report.dtype, dtype);
             let logits = model.forward(case.ints("input_ids", &device), None);

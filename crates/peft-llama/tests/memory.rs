@@ -3,8 +3,9 @@
 use burn::module::Module;
 use burn::tensor::DType;
 use peak_alloc::PeakAlloc;
-use peft_core::{device_by_name, is_cpu};
+use peft_core::is_cpu;
 use peft_llama::{Checkpoint, DecoderConfig, save};
+use peft_testing::device;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -20,8 +21,7 @@ const SMALL: usize = 1 << 18;
 
 #[test]
 fn loading_takes_the_model_and_one_tensor() {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    let device = device_by_name(&name).unwrap();
+    let device = device();
     if !is_cpu(&device) {
         return; // its memory is not the allocator's
     }

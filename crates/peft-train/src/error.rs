@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -63,6 +64,22 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A model was to fit a base model.
+    #[error("`{}` is a model, and has no base model to fit", path.display())]
+    NoBase {
+        /// Its folder.
+        path: PathBuf,
+    },
+
+    /// A run is said to be completed, and something it writes is not there.
+    #[error("the run in `{}` is completed, but its `{missing}` is missing", path.display())]
+    ResultMissing {
+        /// The output folder.
+        path: PathBuf,
+        /// What is missing.
+        missing: &'static str,
+    },
+
     /// A dataset, or what became of it.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -84,16 +101,23 @@ pub enum Error {
         reason: String,
     },
 
-    /// A run was to begin where there are checkpoints of another.
+    /// A run was to begin where there is the work of another.
     #[error(
-        "the output folder `{}` holds checkpoints of another run, such as `{}`",
-        path.display(), checkpoint.display()
+        "the output folder `{}` holds another run, such as `{}`",
+        path.display(), found.display()
     )]
     OutputDirInUse {
         /// The output folder.
         path: PathBuf,
-        /// The newest checkpoint in it.
-        checkpoint: PathBuf,
+        /// The newest checkpoint in it, or its result.
+        found: PathBuf,
+    },
+
+    /// A run was to replace the base model that it trains.
+    #[error("the base model `{}` is among what this run would remove", path.display())]
+    BaseReplaced {
+        /// Folder of the base model.
+        path: PathBuf,
     },
 
     /// A run that ended left no checkpoint to go on from.
@@ -136,14 +160,23 @@ pub enum Error {
     },
 
     /// A trained model could not be merged.
-    #[error("the run is done, but {source}; what was trained is in `{}`", checkpoint.display())]
+    #[error("the run is done, but {source}{}", last_good(checkpoint.as_deref()))]
     Unmerged {
         /// Why not.
         source: Box<Error>,
-        /// A checkpoint of the trained state.
-        checkpoint: PathBuf,
+        /// The newest checkpoint, if one could be written: that of the last step.
+        checkpoint: Option<PathBuf>,
         /// Folder of the adapter's file, if it could be written.
         adapter: Option<PathBuf>,
+    },
+
+    /// What a run has trained could not be written.
+    #[error("the run is done, but {source}{}", last_good(checkpoint.as_deref()))]
+    Unwritten {
+        /// Why not.
+        source: Box<Error>,
+        /// The newest checkpoint, if one could be written: that of the last step.
+        checkpoint: Option<PathBuf>,
     },
 
     /// A value could not be read back from the device.
@@ -160,6 +193,13 @@ pub enum Error {
         method: usize,
         /// Steps of the run, from its data, batches and epochs.
         run: usize,
+    },
+
+    /// Validations were asked for, but not on what.
+    #[error("`eval_steps` is {eval_steps}, but there is nothing to validate on")]
+    NoValidation {
+        /// Steps between the validations.
+        eval_steps: NonZeroUsize,
     },
 
     /// A merged model says something else than the trained one.
@@ -230,8 +270,7 @@ pub enum Error {
         source: serde_json::Error,
     },
 
-    /// A line of `metrics.jsonl` does not say where in the run it was written, so a resumed run
-    /// cannot tell where to go on.
+    /// A line of `metrics.jsonl` is damaged: it does not say where in the run it was written.
     #[error(
         "{}:{line}: expected a JSON object with unsigned integers `step` and `windows`: {source}",
         path.display()
@@ -267,6 +306,13 @@ impl Error {
                  (a run)"
                     .into(),
             ),
+            Self::NoBase { .. } => {
+                Some("leave the base out, or name an adapter, checkpoint or run to inspect".into())
+            }
+            Self::ResultMissing { .. } => Some(
+                "`burn-peft resume` goes on from the run's last checkpoint, and writes it again"
+                    .into(),
+            ),
             Self::Vocabulary { .. } => {
                 Some("use the tokenizer published with the model: this one has more tokens".into())
             }
@@ -275,7 +321,7 @@ impl Error {
                 Some("give the folder of a run; a report of another release may differ".into())
             }
             Self::BadMetricsLine { .. } => {
-                Some("delete the line, or start the run in another `output_dir`".into())
+                Some("delete the line, or resume the run, which cuts the log there".into())
             }
             Self::Method(error) => error.hint(),
             Self::Model(error) => error.hint(),
@@ -290,13 +336,17 @@ impl Error {
             Self::TotalSteps { run, .. } => {
                 Some(format!("set the method's `total_steps` to {run}: schedules depend on it"))
             }
+            Self::NoValidation { .. } => Some(
+                "give `test_datasets` or a `val_set_size`, or leave `eval_steps` out".into(),
+            ),
             Self::OutputDirInUse { .. } => Some(
                 "resume that run, choose another `output_dir`, or set `overwrite_output_dir`, which \
-                 removes its checkpoints"
+                 removes it"
                     .into(),
             ),
+            Self::BaseReplaced { .. } => Some("choose another `output_dir`".into()),
             Self::NothingToResume { .. } => Some(
-                "train on from its `final/` as `base_model`; `save_steps` keeps checkpoints".into(),
+                "train on from its `final/` as `base_model`, or merge its `adapter/` into the base".into(),
             ),
             Self::OutputDirLocked { .. } => {
                 Some("wait until it has ended, stop it, or choose another `output_dir`".into())
@@ -316,6 +366,12 @@ impl Error {
                 Some(format!("load the adapter in `{}` on the base model", adapter.display()))
             }
             Self::Unmerged { source, .. } => source.hint(),
+            Self::Unwritten { checkpoint: Some(_), .. } => Some(
+                "free disk space or bring back what is named, then resume the run: it writes what is \
+                 missing"
+                    .into(),
+            ),
+            Self::Unwritten { source, .. } => source.hint(),
             Self::MergeMismatch { .. } => Some("train in f32, or keep the adapter".into()),
             Self::DataParallelSize { devices, .. } => {
                 Some(format!("set `data_parallel_size` to {devices}"))

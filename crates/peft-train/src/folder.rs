@@ -9,6 +9,8 @@ use peft_llama::{CausalLm, ChatTemplate, Checkpoint, copy_tokenizer_files, save}
 use crate::Error;
 use crate::staged::replace;
 
+/// File of the resolved configuration, in the output folder of a run.
+pub(crate) const CONFIG: &str = "config.toml";
 /// Folder of the merged model, in the output folder of a run.
 pub(crate) const FINAL: &str = "final";
 /// Folder of what training changed, in the output folder of a run.

@@ -18,6 +18,8 @@ pub mod progress;
 pub mod report;
 pub mod run;
 mod staged;
+mod trained;
+mod verify;
 
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, evaluate};

@@ -1,41 +1,51 @@
-//! An adapter folded into its base model, from folder to folder.
+//! What training made, folded into its base model, from folder to folder.
 
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::module::Module;
+use burn::tensor::{DType, Device};
 use peft_core::store::AdapterFile;
 use peft_llama::{CausalLm, Checkpoint, Progress};
 
-use crate::Error;
 use crate::folder::write_model;
+use crate::run::CheckpointManifest;
+use crate::trained::Trained;
+use crate::verify::Answer;
+use crate::{Error, staged};
 
 /// The model of the folder `base` on `device`, with the adapter of the folder `adapter`, if one is
-/// given, attached or added to its weights. Whether they fit is checked before weights are read.
+/// given, attached or added to its weights, without autodiff. That folder may also be the checkpoint of
+/// a run that a configuration was written for, in its place beside `config.toml`. Whether they fit is
+/// checked before weights are read.
 ///
 /// # Errors
-/// [`Error::Model`] for the base, [`Error::Method`] for the adapter, [`Error::AdapterMisfit`].
+/// [`Error::Model`] for the base, [`Error::Method`] for the adapter, [`Error::AdapterMisfit`];
+/// [`Error::Checkpoint`] for a checkpoint that is damaged or belongs to another base.
 pub fn load_adapted(
     base: &Checkpoint,
     adapter: Option<&Path>,
     device: &Device,
     progress: impl FnMut(Progress<'_>),
 ) -> Result<CausalLm, Error> {
-    let file = adapter.map(|dir| read_fitting(dir, base, device)).transpose()?;
-    let (model, _) = base.load(&device.clone().autodiff(), None, progress)?;
-    match file {
-        Some(file) => Ok(file.attach(model)?),
-        None => Ok(model),
-    }
+    let change = adapter.map(|dir| Change::read(dir, base, device)).transpose()?;
+    let dtype = change.as_ref().and_then(Change::dtype);
+    let (model, _) = base.load(&device.clone().autodiff(), dtype, progress)?;
+    let model = match change {
+        Some(change) => change.attach(model)?,
+        None => model,
+    };
+    Ok(model.valid())
 }
 
-/// Folds the adapter of the folder `adapter` into the model of the folder `base`, and writes the
+/// Folds the adapter or checkpoint of the folder `adapter` into the model of the folder `base`, and writes the
 /// result into the folder `out`, which must hold no model yet, as a checkpoint that needs neither:
-/// with tokenizer, in the type of the base, above 5 GB in several files. `out` appears whole or not
-/// at all.
+/// with tokenizer, in the type of the base, above 5 GB in several files. It is asked about a few tokens
+/// before, and refused unless it says what the adapted model does. `out` appears whole or not at all;
+/// what an earlier merge left beside it when it was killed is removed.
 ///
 /// # Errors
 /// [`Error::Model`] for the base and for `out`, [`Error::Method`] for the adapter,
-/// [`Error::AdapterMisfit`], [`Error::Io`].
+/// [`Error::AdapterMisfit`], [`Error::Checkpoint`], [`Error::MergeMismatch`], [`Error::Io`].
 pub fn merge(
     base: &Path,
     adapter: &Path,
@@ -43,23 +53,68 @@ pub fn merge(
     device: &Device,
     progress: impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
+    staged::clean_up_beside(out)?;
     if out.exists() {
         return Err(peft_llama::Error::Exists { path: out.into() }.into());
     }
     let base = Checkpoint::open(base)?;
-    let file = read_fitting(adapter, &base, device)?;
+    let change = Change::read(adapter, &base, device)?;
     let stored = base.dtype_on(device, None)?.requested;
-    let (model, _) = base.load(&device.clone().autodiff(), None, progress)?;
-    let merged = file.merge(model)?;
+    let (model, _) = base.load(&device.clone().autodiff(), change.dtype(), progress)?;
+    let text = text(base.config().vocab_size);
+    let answer = Answer::to(&change.attach(model.clone())?, &text);
+    let merged = change.merge(model)?;
+    answer.check(&merged, &text)?;
     write_model(&merged, &base, out, Some(stored), None)
 }
 
-/// The adapter in the folder `dir`, if it fits `base`.
-fn read_fitting(dir: &Path, base: &Checkpoint, device: &Device) -> Result<AdapterFile, Error> {
-    base.check(device)?;
-    let file = AdapterFile::read(dir)?;
-    let catalogue = base.config().catalogue(&device.clone().autodiff());
-    let misfit = |source| Error::AdapterMisfit { path: dir.into(), source };
-    file.check(&catalogue).map_err(misfit)?;
-    Ok(file)
+/// Tokens from all over a vocabulary.
+fn text(vocab_size: usize) -> Vec<u32> {
+    (0..32).map(|i| (i * vocab_size / 32) as u32).collect()
+}
+
+/// What training made of a base model.
+enum Change {
+    Adapter(AdapterFile),
+    Checkpoint(Box<Trained>),
+}
+
+impl Change {
+    /// That of the folder `dir`, if it fits `base`.
+    fn read(dir: &Path, base: &Checkpoint, device: &Device) -> Result<Self, Error> {
+        base.check(device)?;
+        if CheckpointManifest::exists_in(dir) {
+            return Ok(Self::Checkpoint(Box::new(Trained::read(dir, base)?)));
+        }
+        let file = AdapterFile::read(dir)?;
+        let catalogue = base.config().catalogue(&device.clone().autodiff());
+        let misfit = |source| Error::AdapterMisfit { path: dir.into(), source };
+        file.check(&catalogue).map_err(misfit)?;
+        Ok(Self::Adapter(file))
+    }
+
+    /// The type of the weights that it was made on, where it must have that.
+    fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Adapter(_) => None,
+            Self::Checkpoint(trained) => trained.dtype,
+        }
+    }
+
+    fn attach(&self, base: CausalLm) -> Result<CausalLm, Error> {
+        match self {
+            Self::Adapter(file) => Ok(file.attach(base)?),
+            Self::Checkpoint(trained) => Ok(trained.attach(base)?.1),
+        }
+    }
+
+    fn merge(&self, base: CausalLm) -> Result<CausalLm, Error> {
+        match self {
+            Self::Adapter(file) => Ok(file.merge(base)?),
+            Self::Checkpoint(trained) => {
+                let (tuner, model) = trained.attach(base)?;
+                Ok(tuner.merge(model)?)
+            }
+        }
+    }
 }

@@ -98,7 +98,7 @@ fn what_cannot_be_done_is_refused_with_its_place() {
         (&["sequence_len=512"], "command line: `sequence_len` is 512, expected at most 256"),
         (
             &["target_modules=['query']"],
-            "command line: `target_modules` = [\"query\"] matches no parameter of this model",
+            "command line: `target_modules` = \"query\" matches no linear layer of this model",
         ),
         (
             &["target_modules=q_(proj"],

@@ -23,8 +23,8 @@ pub fn run(case: &Case, device: &Device) -> Result<Comparison, CaseError> {
 
     let (logits, loss) = forward(&model, &io, &device)?;
     let data = loss.clone().into_data();
-    comparison.tensor(case, "logits", "logits", &logits.into_data(), io.get("logits")?)?;
-    comparison.tensor(case, "loss", "loss", &data, io.get("loss")?)?;
+    comparison.recorded(case, "logits", "logits", &logits.into_data(), &io)?;
+    comparison.recorded(case, "loss", "loss", &data, &io)?;
     if case.file("grads").is_some() {
         let grads = weights::gradients(&model, &loss.backward());
         gradients(case, &grads, &mut comparison)?;
@@ -32,13 +32,16 @@ pub fn run(case: &Case, device: &Device) -> Result<Comparison, CaseError> {
 
     let merged = tuner.merge(model)?;
     let (logits, _) = forward(&merged, &io, &device)?;
-    let want = io.get("merged_logits")?;
-    comparison.tensor(case, "merged_logits", "merged_logits", &logits.into_data(), want)?;
+    comparison.recorded(case, "merged_logits", "merged_logits", &logits.into_data(), &io)?;
     let weights = weights::effective(&merged);
     for (name, want) in io.with_prefix("merged.") {
         let got = weights.get(name).ok_or_else(|| format!("no weight `{name}`"))?;
         comparison.tensor(case, "merged_weights", name, got, want)?;
     }
+    for before_pruning in ["logits_before_save", "loss_with_orth_before_save"] {
+        io.find(before_pruning); // of a model that is not in the case
+    }
+    comparison.all_seen(&io);
     Ok(comparison)
 }
 
@@ -121,8 +124,7 @@ mod tests {
         };
         edit("case.json", "base", json!(cases.join("llama_tiny")));
         edit("adapter_config.json", "lora_dropout", json!(0.5));
-        let device = peft_core::device_by_name("flex").unwrap();
-        let (_, outcome) = run(to.path(), &device).unwrap();
+        let (_, outcome) = run(to.path(), &peft_testing::device()).unwrap();
         let Outcome::Pass(comparison) = outcome else { panic!("{outcome:?}") };
         assert!(comparison.to_string().contains("without lora_dropout 0.5"), "{comparison}");
     }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::CaseError;
 use super::tensors::Tensors;
+use super::{CaseError, defaults};
 
 /// One recorded case.
 #[derive(Debug, Deserialize)]
@@ -22,7 +22,8 @@ pub struct Case {
     /// Every hyper-parameter.
     #[serde(default)]
     pub config: Value,
-    files: BTreeMap<String, PathBuf>,
+    files: Option<BTreeMap<String, PathBuf>>,
+    #[serde(default)]
     tolerance: BTreeMap<String, f64>,
     /// Reported, but not failed.
     #[serde(default)]
@@ -47,9 +48,13 @@ impl Case {
         Self::read(&self.dir.join(base))
     }
 
-    /// The path of the file in `role`, if the case has one.
+    /// The path of the file in `role`, if the case has one: where no file is listed, one of the usual
+    /// name.
     pub fn file(&self, role: &str) -> Option<PathBuf> {
-        self.files.get(role).map(|name| self.dir.join(name))
+        match &self.files {
+            Some(files) => files.get(role).map(|name| self.dir.join(name)),
+            None => Some(self.dir.join(defaults::file(role)?)).filter(|path| path.is_file()),
+        }
     }
 
     pub fn json<T: DeserializeOwned>(&self, role: &str) -> Result<T, CaseError> {
@@ -60,8 +65,14 @@ impl Case {
         Tensors::read(&self.require(role)?)
     }
 
+    /// The tensors of the file in `role`; none if there is no such file.
+    pub fn tensors_if_any(&self, role: &str) -> Result<Tensors, CaseError> {
+        self.file(role).map_or_else(|| Ok(Tensors::default()), |path| Tensors::read(&path))
+    }
+
+    /// How far the quantity of that name may be off.
     pub fn tolerance(&self, name: &str) -> Result<f64, CaseError> {
-        let tolerance = self.tolerance.get(name).copied();
+        let tolerance = self.tolerance.get(name).copied().or_else(|| defaults::tolerance(name));
         tolerance.ok_or_else(|| format!("{}: no tolerance `{name}`", self.name).into())
     }
 

@@ -5,12 +5,15 @@ use std::fmt;
 
 use burn::tensor::TensorData;
 
+use super::tensors::Tensors;
 use super::{Case, CaseError};
 
 /// Largest error by quantity, and what did not fit.
 #[derive(Debug, Default)]
 pub struct Comparison {
     errors: BTreeMap<String, f64>,
+    /// Values that had to be equal.
+    equal: usize,
     problems: Vec<String>,
     note: Option<String>,
 }
@@ -23,6 +26,11 @@ impl Comparison {
 
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// Whether nothing was compared.
+    pub fn is_empty(&self) -> bool {
+        self.errors.is_empty() && self.equal == 0 && self.problems.is_empty()
     }
 
     /// Records an error of `quantity` against its tolerance.
@@ -49,6 +57,28 @@ impl Comparison {
     ) -> Result<(), CaseError> {
         self.close(quantity, what, (got, want), case.tolerance(quantity)?);
         Ok(())
+    }
+
+    /// Like [`tensor`](Self::tensor), with the tensor `name` of `recorded`, if it is there.
+    pub fn recorded(
+        &mut self,
+        case: &Case,
+        quantity: &str,
+        name: &str,
+        got: &TensorData,
+        recorded: &Tensors,
+    ) -> Result<(), CaseError> {
+        match recorded.find(name) {
+            Some(want) => self.tensor(case, quantity, name, got, want),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what is recorded and was never looked at: it could say anything.
+    pub fn all_seen(&mut self, recorded: &Tensors) {
+        for name in recorded.unseen() {
+            self.problem(format!("`{name}` is recorded, and nothing here is compared with it"));
+        }
     }
 
     /// Like [`tensor`](Self::tensor), with a tolerance that no case records.
@@ -86,6 +116,7 @@ impl Comparison {
     }
 
     pub fn equal<T: PartialEq + fmt::Debug>(&mut self, what: &str, got: T, want: T) {
+        self.equal += 1;
         if got != want {
             self.problem(format!("{what}: {got:?}, expected {want:?}"));
         }

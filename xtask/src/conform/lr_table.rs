@@ -1,6 +1,6 @@
 //! Kind `lr_table`: learning-rate multipliers.
 
-use peft_core::schedule::{DenseSchedule, LrScheduler, Slots, SubnetSchedule, UpdateType};
+use peft_core::schedule::{DenseSchedule, LrScheduler, SubnetSchedule};
 use serde::Deserialize;
 
 use super::{Case, CaseError, Comparison};
@@ -18,12 +18,11 @@ struct Table {
     period: usize,
     #[serde(default)]
     total_id: usize,
-    #[serde(default)]
-    layer_id: usize,
     num_training_steps: usize,
     warmup_ratio: f64,
     warmup_steps: usize,
     min_lr_ratio: f64,
+    /// Steps that are the first with a new subnet.
     #[serde(default)]
     restarts: Vec<usize>,
     cosine: Vec<f64>,
@@ -41,7 +40,7 @@ pub fn run(case: &Case) -> Result<Comparison, CaseError> {
             (LrScheduler::CosineRestarts, &table.cosine_restarts),
         ] {
             for (step, want) in wanted.iter().enumerate() {
-                let got = table.multiplier(scheduler, global, step, &mut comparison);
+                let got = table.multiplier(scheduler, global, step);
                 let what = format!("table {index} {scheduler:?} step {step}");
                 comparison.error(case, "multiplier", &what, (got - want).abs())?;
             }
@@ -51,22 +50,12 @@ pub fn run(case: &Case) -> Result<Comparison, CaseError> {
 }
 
 impl Table {
-    fn multiplier(
-        &self,
-        scheduler: LrScheduler,
-        global: DenseSchedule,
-        step: usize,
-        comparison: &mut Comparison,
-    ) -> f64 {
+    fn multiplier(&self, scheduler: LrScheduler, global: DenseSchedule, step: usize) -> f64 {
         if self.dense {
             return global.multiplier(step);
         }
-        let update_type = UpdateType::Asynchronous;
-        let slots = Slots { period: self.period, count: self.total_id, update_type };
-        let restart = slots.latest_restart(step, self.layer_id);
-        let recorded = self.restarts.iter().copied().rfind(|&restart| restart <= step);
-        comparison.equal("latest restart", restart, recorded.unwrap_or(0));
-        SubnetSchedule { scheduler, period: self.period, cycle: slots.cycle(), global }
-            .multiplier(step, restart)
+        let restart = self.restarts.iter().copied().rfind(|&restart| restart <= step);
+        let (period, cycle) = (self.period, self.period * self.total_id);
+        SubnetSchedule { scheduler, period, cycle, global }.multiplier(step, restart.unwrap_or(0))
     }
 }

@@ -4,6 +4,7 @@ mod adapter;
 mod budget_table;
 mod case;
 mod compare;
+mod defaults;
 mod losia_unit;
 mod lr_table;
 mod model;
@@ -28,51 +29,57 @@ pub enum Outcome {
     Pass(Comparison),
     /// Something beyond its tolerance.
     Fail(Comparison),
-    /// Not run, and why.
+    /// Beyond a tolerance in a case that is only informational: the largest errors.
     Skip(String),
 }
 
 /// Why a case could not be run: a file of it is missing or malformed.
 pub type CaseError = Box<dyn std::error::Error>;
 
-/// The case folders below `dirs`: each itself, or those one level below it, by name.
+/// Kinds of cases.
+const KINDS: [&str; 7] =
+    ["model", "adapter", "adalora_trace", "budget_table", "losia_trace", "losia_unit", "lr_table"];
+
+/// The case folders in `dirs`, by name: each itself, or those anywhere below it.
+///
+/// # Errors
+/// A folder without any: it is not what was meant.
 pub fn find(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, CaseError> {
     let mut found = Vec::new();
     for dir in dirs {
-        if is_case(dir) {
-            found.push(dir.clone());
-            continue;
+        let before = found.len();
+        search(dir, &mut found)?;
+        if found.len() == before {
+            return Err(
+                format!("{}: no case in it: no folder has a case.json", dir.display()).into()
+            );
         }
-        let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        let mut below: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok().map(|e| e.path()))
-            .filter(|p| is_case(p))
-            .collect();
-        below.sort();
-        found.extend(below);
     }
     Ok(found)
 }
 
-fn is_case(dir: &Path) -> bool {
-    dir.join("case.json").is_file()
+/// Links to folders are followed to cases, and no deeper.
+fn search(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), CaseError> {
+    if dir.join("case.json").is_file() {
+        found.push(dir.into());
+        return Ok(());
+    }
+    let failed = |e: std::io::Error| format!("{}: {e}", dir.display());
+    let entries = std::fs::read_dir(dir).map_err(failed)?.collect::<Result<Vec<_>, _>>();
+    let mut below: Vec<PathBuf> = entries.map_err(failed)?.into_iter().map(|e| e.path()).collect();
+    below.sort();
+    let is_searched =
+        |path: &PathBuf| path.is_dir() && (!path.is_symlink() || path.join("case.json").is_file());
+    below.iter().filter(|path| is_searched(path)).try_for_each(|path| search(path, found))
 }
 
 /// Runs one case on `device`.
+///
+/// # Errors
+/// A folder without a readable `case.json`. What else is wrong with a case makes it fail.
 pub fn run(dir: &Path, device: &Device) -> Result<(Case, Outcome), CaseError> {
     let case = Case::read(dir)?;
-    if let Some(reason) = not_built(&case)? {
-        return Ok((case, Outcome::Skip(reason)));
-    }
-    let comparison = match case.kind.as_str() {
-        "model" => model::run(&case, device),
-        "adapter" => adapter::run(&case, device),
-        "adalora_trace" => trace::adalora::run(&case, device),
-        "budget_table" => budget_table::run(&case),
-        "losia_trace" => trace::losia::run(&case, device),
-        "losia_unit" => losia_unit::run(&case, device),
-        _ => lr_table::run(&case),
-    }?;
+    let comparison = reproduce(&case, device).unwrap_or_else(Comparison::failed);
     let outcome = match (comparison.passed(), case.informational) {
         (true, _) => Outcome::Pass(comparison),
         (false, true) => Outcome::Skip(format!("informational: {comparison}")),
@@ -81,65 +88,22 @@ pub fn run(dir: &Path, device: &Device) -> Result<(Case, Outcome), CaseError> {
     Ok((case, outcome))
 }
 
-/// Why a case cannot be run yet, if it cannot.
-fn not_built(case: &Case) -> Result<Option<String>, CaseError> {
-    let architecture = match case.kind.as_str() {
-        "model" => model::architecture(case)?,
-        "adapter" | "adalora_trace" | "losia_trace" => model::architecture(&case.base()?)?,
-        "budget_table" | "losia_unit" | "lr_table" => return Ok(None),
-        kind => return Ok(Some(format!("kind {kind} is not built yet"))),
-    };
-    let built = ["llama", "gemma", "gemma2"].contains(&architecture.as_str());
-    Ok((!built).then(|| format!("model_type {architecture} is not built yet")))
+fn reproduce(case: &Case, device: &Device) -> Result<Comparison, CaseError> {
+    let comparison = match case.kind.as_str() {
+        "model" => model::run(case, device),
+        "adapter" => adapter::run(case, device),
+        "adalora_trace" => trace::adalora::run(case, device),
+        "budget_table" => budget_table::run(case),
+        "losia_trace" => trace::losia::run(case, device),
+        "losia_unit" => losia_unit::run(case, device),
+        "lr_table" => lr_table::run(case),
+        kind => Err(format!("unknown kind `{kind}`, expected one of {}", KINDS.join(", ")).into()),
+    }?;
+    match comparison.is_empty() {
+        true => Err("nothing is recorded that could be compared".into()),
+        false => Ok(comparison),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_recorded_case_of_a_built_kind_passes() {
-        let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-        let device = peft_core::device_by_name(&name).unwrap();
-        let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases"));
-        let (mut passed, mut skipped) = (vec![], vec![]);
-        for dir in find(&[dir]).unwrap() {
-            let (case, outcome) = run(&dir, &device).unwrap();
-            match outcome {
-                Outcome::Pass(_) => passed.push(case.name),
-                Outcome::Skip(_) => skipped.push(case.name),
-                Outcome::Fail(comparison) => panic!("{}: {comparison}", case.name),
-            }
-        }
-        let want = [
-            "adalora_tiny",
-            "adalora_trace_adamw",
-            "budget_table",
-            "dora_tiny",
-            "gemma2_tiny",
-            "gemma_tiny",
-            "llama3_rope_tiny",
-            "llama_tiny",
-            "lora_tiny",
-            "losia_lmhead_trace",
-            "losia_pro_trace",
-            "losia_trace",
-            "losia_unit",
-            "lr_table",
-        ];
-        assert_eq!(passed, want, "skipped: {skipped:?}");
-    }
-
-    #[test]
-    fn a_wrong_number_fails() {
-        let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/lr_table"));
-        let dir = std::env::temp_dir().join(format!("burn-peft-conform-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::copy(source.join("case.json"), dir.join("case.json")).unwrap();
-        let table = std::fs::read_to_string(source.join("table.json")).unwrap();
-        std::fs::write(dir.join("table.json"), table.replacen("0.2,0.4", "0.2,0.5", 1)).unwrap();
-        let (_, outcome) = run(&dir, &peft_core::device_by_name("ndarray").unwrap()).unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
-        assert!(matches!(outcome, Outcome::Fail(_)), "{outcome:?}");
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Recorded tensors.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bytes, DType, Device, Int, Tensor, TensorData};
@@ -8,10 +9,12 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::CaseError;
 
-/// The tensors of one file, by name.
+/// The tensors of one file, by name, and which of them were looked at.
+#[derive(Default)]
 pub struct Tensors {
     path: PathBuf,
     tensors: BTreeMap<String, TensorData>,
+    seen: RefCell<BTreeSet<String>>,
 }
 
 impl Tensors {
@@ -29,12 +32,19 @@ impl Tensors {
             let bytes = Bytes::from_bytes_vec(view.data().to_vec());
             tensors.insert(name, TensorData::from_bytes(bytes, view.shape().to_vec(), dtype));
         }
-        Ok(Self { path: path.into(), tensors })
+        Ok(Self { path: path.into(), tensors, seen: RefCell::default() })
     }
 
     pub fn get(&self, name: &str) -> Result<&TensorData, CaseError> {
         let missing = || format!("{}: no tensor `{name}`", self.path.display()).into();
-        self.tensors.get(name).ok_or_else(missing)
+        self.find(name).ok_or_else(missing)
+    }
+
+    /// The tensor `name`, if it is recorded.
+    pub fn find(&self, name: &str) -> Option<&TensorData> {
+        let (name, data) = self.tensors.get_key_value(name)?;
+        self.see(name);
+        Some(data)
     }
 
     /// Tensors whose name begins with `prefix`, by the rest of the name.
@@ -42,7 +52,21 @@ impl Tensors {
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a TensorData)> {
-        self.tensors.iter().filter_map(move |(name, data)| Some((name.strip_prefix(prefix)?, data)))
+        self.tensors.iter().filter_map(move |(name, data)| {
+            let rest = name.strip_prefix(prefix)?;
+            self.see(name);
+            Some((rest, data))
+        })
+    }
+
+    /// Tensors that nobody looked at.
+    pub fn unseen(&self) -> Vec<String> {
+        let seen = self.seen.borrow();
+        self.tensors.keys().filter(|name| !seen.contains(*name)).cloned().collect()
+    }
+
+    fn see(&self, name: &str) {
+        self.seen.borrow_mut().insert(name.into());
     }
 
     pub fn float<const D: usize>(

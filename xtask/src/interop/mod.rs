@@ -13,7 +13,7 @@ use python::Python;
 use crate::conform::{CaseError, Comparison, Tensors, largest_difference};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases");
-const BASES: [&str; 2] = ["llama_tiny", "gemma_tiny"];
+const BASES: [&str; 3] = ["llama_tiny", "gemma_tiny", "gemma2_tiny"];
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/interop/check.py");
 const VENV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/interop-venv");
 /// What is exchanged stays there, for a look at what failed.

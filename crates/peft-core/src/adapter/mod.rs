@@ -35,6 +35,11 @@ impl Adapter {
         }
     }
 
+    /// Whether it is one of those that PEFT's files hold.
+    pub(crate) fn is_low_rank(&self) -> bool {
+        matches!(self, Self::Lora(_) | Self::AdaLora(_))
+    }
+
     /// The effective weight, from the stored one.
     pub fn compose(&self, base: Tensor<2>) -> Tensor<2> {
         match self {

@@ -1,8 +1,9 @@
 //! Parameters trained densely: found, recorded, restored.
 
 mod masters;
+mod saved;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -11,14 +12,13 @@ use crate::gradients::is_half;
 use crate::plan::leaf_like;
 use crate::{Error, Record, to_host};
 pub(crate) use masters::Masters;
+pub(crate) use saved::SavedModules;
 
 /// A densely trained parameter.
 #[derive(Debug, Clone)]
 pub(crate) struct DenseParam {
     pub id: ParamId,
     pub path: String,
-    /// A `Linear` weight, whose stored form is transposed.
-    pub is_linear_weight: bool,
 }
 
 fn entry(path: &str) -> String {
@@ -33,40 +33,16 @@ pub(crate) fn record<M: Module>(
     masters: &Masters,
     record: &mut Record,
 ) -> Result<Vec<(String, u64)>, Error> {
-    let mut collect = Collect { masters: Some(masters), read: HashMap::new() };
+    let mut collect = Collect { masters, read: HashMap::new() };
     model.visit(&mut collect);
     params
         .iter()
-        .map(|DenseParam { id, path, .. }| {
+        .map(|DenseParam { id, path }| {
             let gone = || Error::ParameterGone { path: path.clone() };
-            record.tensors.insert(entry(path), collect.read.remove(id).ok_or_else(gone)?(false));
+            record.tensors.insert(entry(path), collect.read.remove(id).ok_or_else(gone)?());
             Ok((path.clone(), id.val()))
         })
         .collect()
-}
-
-/// The parameters' values by path, as checkpoints store them.
-pub(crate) fn export<M: Module>(
-    model: &M,
-    params: &[DenseParam],
-) -> Result<BTreeMap<String, TensorData>, Error> {
-    let mut collect = Collect { masters: None, read: HashMap::new() };
-    model.visit(&mut collect);
-    let stored = params.iter().map(|DenseParam { id, path, is_linear_weight }| {
-        let gone = || Error::ParameterGone { path: path.clone() };
-        Ok((path.clone(), collect.read.remove(id).ok_or_else(gone)?(*is_linear_weight)))
-    });
-    stored.collect()
-}
-
-/// Paths of the modules that own the parameters, as PEFT's `modules_to_save` names them.
-pub(crate) fn modules(params: &[DenseParam]) -> Vec<String> {
-    let module = |param: &DenseParam| {
-        let module = param.path.rsplit_once('.').map_or(param.path.as_str(), |(module, _)| module);
-        module.to_string()
-    };
-    let modules: BTreeSet<String> = params.iter().map(module).collect();
-    modules.into_iter().collect()
 }
 
 /// Puts recorded values and identities into the parameters, and into `masters` what is kept in half
@@ -92,25 +68,21 @@ pub(crate) fn restore<M: Module>(
     put.misshapen.map_or(Ok(model), Err)
 }
 
-/// Reads a value back, transposed or not.
-type Read = Box<dyn FnOnce(bool) -> TensorData>;
+/// Reads a value back.
+type Read = Box<dyn FnOnce() -> TensorData>;
 
 /// Handles to the values, so that only those asked for are read back from the device.
 struct Collect<'a> {
     /// Values that go before the model's.
-    masters: Option<&'a Masters>,
+    masters: &'a Masters,
     read: HashMap<ParamId, Read>,
 }
 
 impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let master = self.masters.and_then(|masters| masters.get(param.id));
+        let master: Option<Tensor<D>> = self.masters.get(param.id);
         let value = master.unwrap_or_else(|| param.base().without_autodiff());
-        let read = move |transposed| match transposed {
-            true => to_host(value.swap_dims(0, 1)),
-            false => to_host(value),
-        };
-        self.read.insert(param.id, Box::new(read));
+        self.read.insert(param.id, Box::new(move || to_host(value)));
     }
 }
 
@@ -153,7 +125,7 @@ mod tests {
         let layer = LinearConfig::new(2, 3).init(&device().autodiff());
         let bias = layer.bias.as_ref().unwrap();
         bias.val(); // initialised, as every catalogued parameter is
-        let dense = DenseParam { id: bias.id, path: "bias".into(), is_linear_weight: false };
+        let dense = DenseParam { id: bias.id, path: "bias".into() };
         (layer, vec![dense])
     }
 
@@ -174,8 +146,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let ((original, params), mut written) = (layer(), Record::default());
-        let stranger =
-            [DenseParam { id: ParamId::new(), path: "gone".into(), is_linear_weight: false }];
+        let stranger = [DenseParam { id: ParamId::new(), path: "gone".into() }];
         let error = record(&original, &stranger, &Masters::default(), &mut written).unwrap_err();
         assert_eq!(error, Error::ParameterGone { path: "gone".into() });
 

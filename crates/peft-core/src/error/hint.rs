@@ -35,6 +35,11 @@ impl Error {
                  without pruning, LoRA is the method"
                     .into()
             }
+            Error::UndecidedRanks => {
+                "an adapter with all its ranks is LoRA by another name: use it attached, or train \
+                 it to its last cut"
+                    .into()
+            }
             Error::Record { .. } => {
                 "restore with the configuration and base model the record was written with".into()
             }
@@ -61,7 +66,7 @@ impl Error {
             }
             Error::Key { .. } => "compare with the file as PEFT wrote it".into(),
             Error::StoredTensor { .. } => {
-                "the configuration and the tensors must come from the same training run".into()
+                "configuration, tensors and base model must be those of one training run".into()
             }
             Error::Setting { key, .. } => return setting(key).map(Into::into),
             Error::Subnet { .. } => return None,
@@ -78,6 +83,7 @@ fn setting(key: &str) -> Option<&'static str> {
             "name the head's weight, such as `lm_head.weight`, or set `output_dim_factor` to 0"
         }
         "adapter" | "adapters" => "an adapter fits only the base model it was trained on",
+        "init_lora_weights" => "the base model's file is damaged: download or write it again",
         _ => return None,
     })
 }

@@ -64,15 +64,16 @@ pub enum Error {
         /// Path the parameter had when the method was attached.
         path: String,
     },
-    /// Training diverged: what it would add to a weight is infinite or not a number.
-    #[error("the trained block of `{path}` is not finite at step {step}")]
+    /// Training diverged, or the adapter of a file is damaged: what it makes of a weight is infinite
+    /// or not a number.
+    #[error("what was trained for `{path}` is not finite at step {step}")]
     NotFinite {
         /// Path of the weight, which was left as it was.
         path: String,
         /// The step, counted from 0.
         step: usize,
     },
-    /// AdaLoRA never made its last cut: all ranks are still there.
+    /// AdaLoRA has not made its last cut: its ranks are not decided.
     #[error(
         "the rank budget was never allocated: {steps} steps taken, the last cut is step {last_cut}"
     )]
@@ -82,6 +83,9 @@ pub enum Error {
         /// The step, counted from 0, at whose end the final ranks are decided.
         last_cut: usize,
     },
+    /// The file of an AdaLoRA adapter is that of a run that did not come to its last cut.
+    #[error("`rank_pattern` of the ADALORA adapter is null: its ranks were never decided")]
+    UndecidedRanks,
     /// No adapter of that name was loaded.
     #[error("no adapter `{name}`")]
     NoAdapter {

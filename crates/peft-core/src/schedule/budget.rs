@@ -3,7 +3,8 @@
 use crate::Error;
 use crate::error::check;
 
-/// The cubic budget schedule (Zhang et al., 2023, equation 12), as PEFT computes it.
+/// The cubic budget schedule (Zhang et al., 2023, equation 12), as PEFT computes it. One that
+/// [`validate`](Self::validate) refuses has no phase of budgeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetSchedule {
     /// Triplets at the start, over all weights.
@@ -39,7 +40,7 @@ impl BudgetSchedule {
     pub fn validate(&self) -> Result<(), Error> {
         let Self { tinit, tfinal, delta_t, total_step, .. } = *self;
         check(delta_t > 0, "delta_t", delta_t, "at least 1")?;
-        let left = total_step.saturating_sub(tfinal);
+        let left = self.final_from();
         check(
             tinit < left,
             "tinit",
@@ -54,7 +55,7 @@ impl BudgetSchedule {
     pub fn phase(&self, step: usize) -> Phase {
         match step {
             step if step <= self.tinit => Phase::WarmUp,
-            step if step > self.total_step - self.tfinal => Phase::Final,
+            step if step > self.final_from() => Phase::Final,
             _ => Phase::Budgeting,
         }
     }
@@ -65,7 +66,7 @@ impl BudgetSchedule {
             Phase::WarmUp => self.initial,
             Phase::Final => self.target,
             Phase::Budgeting => {
-                let span = (self.total_step - self.tfinal - self.tinit) as f64;
+                let span = (self.final_from() - self.tinit) as f64;
                 let left = 1.0 - (step - self.tinit) as f64 / span;
                 let (initial, target) = (self.initial as f64, self.target as f64);
                 // `powf`, as the reference: a product of three could round differently.
@@ -87,7 +88,12 @@ impl BudgetSchedule {
     /// the last step of the run, so that every run ends within its budget; the references' last cut
     /// would come one step later, and is never made.
     pub fn last_cut(&self) -> usize {
-        (self.total_step - self.tfinal).min(self.total_step - 1)
+        self.final_from().min(self.total_step.saturating_sub(1))
+    }
+
+    /// Steps before those that train the final ranks.
+    pub(crate) fn final_from(&self) -> usize {
+        self.total_step.saturating_sub(self.tfinal)
     }
 }
 
@@ -118,5 +124,17 @@ mod tests {
         assert!(BudgetSchedule { target: 13, ..schedule() }.validate().is_err());
         assert!(BudgetSchedule { delta_t: 0, ..schedule() }.validate().is_err());
         schedule().validate().unwrap();
+    }
+
+    #[test]
+    fn a_schedule_without_time_to_cut_never_fails() {
+        let empty = BudgetSchedule { total_step: 0, ..schedule() };
+        let late = BudgetSchedule { tinit: 8, ..schedule() };
+        for schedule in [empty, late, BudgetSchedule { tfinal: 20, ..schedule() }] {
+            let phases: Vec<_> = (0..12).map(|step| schedule.phase(step)).collect();
+            assert!(!phases.contains(&Phase::Budgeting), "{schedule:?}");
+            assert!((0..12).all(|step| [12, 4].contains(&schedule.budget(step))));
+            assert!(schedule.last_cut() <= 6, "{schedule:?}");
+        }
     }
 }

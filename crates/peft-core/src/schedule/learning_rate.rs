@@ -70,23 +70,45 @@ impl SubnetSchedule {
     }
 }
 
-/// Learning-rate multiplier of densely trained parameters: linear warm-up from 0, then a cosine to
-/// `min_lr_ratio`.
+/// How a learning rate falls after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// Along half a cosine, down to `min_lr_ratio`.
+    #[default]
+    Cosine,
+    /// Along a line, down to `min_lr_ratio`.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+/// Learning-rate multiplier of parameters that train all the time: linear warm-up from 0, then a
+/// decay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DenseSchedule {
+    /// The decay.
+    pub decay: Decay,
     /// Steps of warm-up.
     pub warmup_steps: usize,
     /// Steps of the whole run.
     pub total_steps: usize,
-    /// Where the cosine ends.
+    /// Where the decay ends.
     pub min_lr_ratio: f64,
 }
 
 impl DenseSchedule {
-    /// The schedule of a run: warm-up steps are `total_steps · warmup_ratio`, truncated.
+    /// The schedule of a run, with a cosine: warm-up steps are `total_steps · warmup_ratio`, truncated.
     pub fn new(total_steps: usize, warmup_ratio: f64, min_lr_ratio: f64) -> Self {
         let warmup_steps = (total_steps as f64 * warmup_ratio) as usize;
-        Self { warmup_steps, total_steps, min_lr_ratio }
+        Self { decay: Decay::Cosine, warmup_steps, total_steps, min_lr_ratio }
+    }
+
+    /// The schedule with another decay.
+    #[must_use]
+    pub fn with_decay(self, decay: Decay) -> Self {
+        Self { decay, ..self }
     }
 
     /// Multiplier at `step`. A run that goes on past its total starts the curve again, with 1e-7
@@ -99,11 +121,16 @@ impl DenseSchedule {
         }
     }
 
-    /// The same curve, unbounded: past the total, the cosine rises again.
+    /// The same curve, unbounded: past the total, a cosine rises again.
     fn curve(&self, step: usize) -> f64 {
-        match step < self.warmup_steps {
-            true => step as f64 / self.warmup_steps.max(1) as f64,
-            false => self.floored_cosine((step - self.warmup_steps) as f64 / self.decay_steps()),
+        if step < self.warmup_steps {
+            return step as f64 / self.warmup_steps.max(1) as f64;
+        }
+        let progress = (step - self.warmup_steps) as f64 / self.decay_steps();
+        match self.decay {
+            Decay::Cosine => self.floored_cosine(progress),
+            Decay::Linear => 1.0 - (1.0 - self.min_lr_ratio) * progress.min(1.0),
+            Decay::Constant => 1.0,
         }
     }
 
@@ -182,5 +209,21 @@ mod tests {
             close(schedule.multiplier(step), want);
         }
         close(DenseSchedule::new(10, 0.0, 0.1).multiplier(0), 1.0);
+    }
+
+    #[test]
+    fn every_decay_follows_the_same_warmup() {
+        for (decay, half, end) in
+            [(Decay::Cosine, 0.6, 0.2), (Decay::Linear, 0.6, 0.2), (Decay::Constant, 1.0, 1.0)]
+        {
+            let schedule = DenseSchedule::new(100, 0.1, 0.2).with_decay(decay);
+            for (step, want) in [(0, 0.0), (5, 0.5), (10, 1.0), (55, half)] {
+                close(schedule.multiplier(step), want);
+            }
+            assert!((schedule.multiplier(99) - end).abs() < 0.01, "{decay:?}");
+        }
+        let quarter = |decay| DenseSchedule::new(100, 0.0, 0.0).with_decay(decay).multiplier(25);
+        close(quarter(Decay::Linear), 0.75);
+        close(quarter(Decay::Cosine), 0.5 + 0.5 * 0.5_f64.sqrt());
     }
 }

@@ -7,5 +7,5 @@ mod slots;
 
 pub use budget::{BudgetSchedule, Phase};
 pub(crate) use learning_rate::check_learning_rate;
-pub use learning_rate::{DenseSchedule, LrScheduler, SubnetSchedule};
+pub use learning_rate::{Decay, DenseSchedule, LrScheduler, SubnetSchedule};
 pub use slots::{Slots, UpdateType};

@@ -16,6 +16,18 @@ pub enum AdapterFile {
     Losia(SettledBlocks),
 }
 
+impl From<AdapterFiles> for AdapterFile {
+    fn from(files: AdapterFiles) -> Self {
+        Self::Peft(Box::new(files))
+    }
+}
+
+impl From<SettledBlocks> for AdapterFile {
+    fn from(blocks: SettledBlocks) -> Self {
+        Self::Losia(blocks)
+    }
+}
+
 impl AdapterFile {
     /// Whether the folder `dir` has the files of an adapter, be they in order or not.
     pub fn exists_in(dir: impl AsRef<Path>) -> bool {
@@ -29,7 +41,7 @@ impl AdapterFile {
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, Error> {
         match dir.as_ref().join(blocks::FILE).exists() {
             true => SettledBlocks::read(dir).map(Self::Losia),
-            false => AdapterFiles::read(dir).map(|files| Self::Peft(Box::new(files))),
+            false => AdapterFiles::read(dir).map(Self::from),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Adapter files: folders of Hugging Face PEFT (`adapter_config.json` and
 //! `adapter_model.safetensors`), and LoSiA's own.
 //!
-//! Adapters are data here, tensors on the host by module path: nothing in this module knows a
-//! device or a method.
+//! Adapters are data here, tensors on the host by module path: nothing in this module knows how a
+//! method trains, and only [`SettledBlocks::apply`] touches a model.
 //!
 //! ```no_run
 //! use peft_core::store::{AdapterFiles, PeftType};
@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod absorb;
 mod any;
 mod blocks;
 mod combine;
@@ -23,6 +24,7 @@ mod config;
 mod fields;
 mod files;
 mod fit;
+mod misfit;
 mod modules;
 mod names;
 mod patterns;
@@ -39,6 +41,7 @@ pub use any::AdapterFile;
 pub use blocks::SettledBlocks;
 pub use config::{AdaLoraFields, AdapterConfig, InitLoraWeights, LoraFields, PeftType};
 use files::Staged;
+pub(crate) use misfit::{half_tied, misfit};
 pub use modules::ModuleTensors;
 pub use patterns::Patterns;
 

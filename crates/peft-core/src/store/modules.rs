@@ -39,6 +39,12 @@ impl ModuleTensors {
         [a.shape()[1], b.shape()[0]]
     }
 
+    /// Ranks of the adapter.
+    pub(super) fn rank(&self) -> usize {
+        let (Self::Lora { a, .. } | Self::AdaLora { a, .. }) = self;
+        a.shape()[0]
+    }
+
     /// The tensors, each with the end of its name: A first, then B.
     pub(super) fn named(&self) -> Vec<(&'static str, &TensorData)> {
         match self {

@@ -8,13 +8,14 @@ use burn::tensor::TensorData;
 use super::modules::{ADALORA_A, ADALORA_B, ADALORA_E, LORA_A, LORA_B, MAGNITUDE, ModuleTensors};
 use super::{AdapterConfig, PeftType};
 use crate::Error;
+use crate::target::{EMBEDDING, OUTPUT_HEAD};
 
 /// What PEFT puts before every module path.
 const PREFIX: &str = "base_model.model.";
 /// Where PEFT keeps the own parameters of an adapted module.
 const BASE_LAYER: &str = ".base_layer.";
 /// Modules PEFT stores whole without being asked, when a vocabulary was extended.
-const EMBEDDINGS: [&str; 2] = ["embed_tokens", "lm_head"];
+const EMBEDDINGS: [&str; 2] = [EMBEDDING, OUTPUT_HEAD];
 
 pub(super) type Modules = BTreeMap<String, ModuleTensors>;
 pub(super) type Tensors = BTreeMap<String, TensorData>;
@@ -108,7 +109,7 @@ pub(super) fn full_name(module: &str, end: &str) -> String {
     format!("{PREFIX}{module}.{end}")
 }
 
-fn whole_name(modules: &Modules, param: &str) -> String {
+pub(super) fn whole_name(modules: &Modules, param: &str) -> String {
     match param.rsplit_once('.') {
         Some((module, name)) if modules.contains_key(module) => {
             format!("{PREFIX}{module}{BASE_LAYER}{name}")

@@ -42,15 +42,24 @@ pub struct Localized {
 ///
 /// `size` is at least 1 and at most the dimension, as [`subnet_size`](super::subnet_size) gives it.
 pub fn localize(score: &Tensor<2>, size: [usize; 2]) -> Option<Localized> {
+    let better = |best: Localized, next: Localized| match next.score_sum > best.score_sum {
+        true => next,
+        false => best,
+    };
+    candidates(score, size).into_iter().reduce(better)
+}
+
+/// What each strategy picks for [`localize`] to choose from, in the order in which they are tried; without
+/// those whose sum is not a number.
+pub fn candidates(score: &Tensor<2>, size: [usize; 2]) -> Vec<Localized> {
     let shape = score.dims();
     let row_sums = sums(score.clone(), 1);
     let col_sums = sums(score.clone(), 0);
     let score_total: f64 = row_sums.iter().map(|&sum| sum as f64).sum();
     if score_total.is_nan() {
-        return None;
+        return Vec::new();
     }
-    let mut best: Option<Localized> = None;
-    for strategy in STRATEGIES {
+    let found = |strategy| {
         let (rows, cols) = match strategy {
             Strategy::Independent => (top(&row_sums, size[0]), top(&col_sums, size[1])),
             Strategy::ColumnsFirst => {
@@ -66,13 +75,10 @@ pub fn localize(score: &Tensor<2>, size: [usize; 2]) -> Option<Localized> {
         };
         let block = gather(score.clone(), indices(&rows, score), indices(&cols, score));
         let score_sum = f64::from(block.sum().into_scalar::<f32>());
-        let beats = best.as_ref().is_none_or(|best| score_sum > best.score_sum);
-        if beats && !score_sum.is_nan() {
-            let subnet = Subnet::new(rows, cols, shape).ok()?;
-            best = Some(Localized { subnet, strategy, score_sum, score_total });
-        }
-    }
-    best
+        let subnet = Subnet::new(rows, cols, shape).ok()?;
+        (!score_sum.is_nan()).then_some(Localized { subnet, strategy, score_sum, score_total })
+    };
+    STRATEGIES.into_iter().filter_map(found).collect()
 }
 
 fn sums(score: Tensor<2>, over: usize) -> Vec<f32> {
@@ -127,6 +133,20 @@ mod tests {
         let best = found(transposed, [1, 1]).unwrap();
         assert_eq!((best.strategy, best.score_sum), (Strategy::ColumnsFirst, 6.0));
         assert_eq!((best.subnet.rows(), best.subnet.cols()), (&[2][..], &[0][..]));
+    }
+
+    #[test]
+    fn every_strategy_has_its_own_choice() {
+        let score = Tensor::from_data(CROSS, &device());
+        let found = candidates(&score, [1, 1]);
+        let sums: Vec<_> = found.iter().map(|found| (found.strategy, found.score_sum)).collect();
+        // The heaviest column is the first, in which row 1 is the first of the heaviest.
+        let want = [
+            (Strategy::Independent, 0.0),
+            (Strategy::ColumnsFirst, 4.0),
+            (Strategy::RowsFirst, 6.0),
+        ];
+        assert_eq!(sums, want);
     }
 
     #[test]

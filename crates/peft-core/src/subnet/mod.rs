@@ -8,7 +8,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-pub use localize::{Localized, Strategy, localize};
+pub use localize::{Localized, Strategy, candidates, localize};
 pub use settle::{SettledBlock, settle};
 
 use crate::Error;

@@ -69,8 +69,8 @@ fn assign(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device_by_name;
     use crate::testing::{bits, device};
+    use peft_testing::device_with;
 
     #[test]
     fn only_the_block_changes_and_minus_zero_stays() {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_half_precision_weight_is_rounded_once() {
-        let device = device_by_name("flex").unwrap(); // ndarray has no bf16
+        let device = device_with(DType::BF16);
         let weight = Tensor::<2>::from_data([[1.0_f32, 256.0]], (&device, DType::BF16));
         let [rows, cols] = Subnet::new(vec![0], vec![0, 1], [1, 2]).unwrap().to_tensors(&device);
         // The second delta rounded to bf16 by itself would be 1, and 256 + 1 a tie that goes to 256.

@@ -1,12 +1,15 @@
 //! Which modules a method adapts, and which are trained densely beside it.
 
+mod layers;
 mod modules;
 mod saved;
 mod targeting;
+mod tied;
 
 pub use modules::TargetModules;
 pub use saved::modules_to_save;
 pub use targeting::Targeting;
+pub(crate) use tied::{EMBEDDING, OUTPUT_HEAD, tied_embedding};
 
 /// Whether `name` is the path, or an end of it that begins at a dot.
 fn named(path: &str, name: &str) -> bool {

@@ -11,8 +11,8 @@ use crate::Error;
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a list of module names, or a regular expression")]
 pub enum TargetModules {
-    /// `"all-linear"`: every `Linear` except the output head. Any other string is a regular
-    /// expression that must match the whole module path.
+    /// `"all-linear"`: every `Linear`, but for the output head if the method's `output_head` says
+    /// which that is. Any other string is a regular expression that must match the whole module path.
     Pattern(String),
     /// Module paths, or suffixes of them that begin at a dot: `q_proj` selects
     /// `model.layers.0.self_attn.q_proj`.
@@ -26,12 +26,12 @@ impl Default for TargetModules {
 }
 
 impl TargetModules {
-    /// Every `Linear` except the output head.
+    /// Every `Linear`, but for the output head if the method's `output_head` says which that is.
     pub fn all_linear() -> Self {
         Self::Pattern("all-linear".into())
     }
 
-    /// Whether this is every `Linear` except the output head.
+    /// Whether this is [`all_linear`](Self::all_linear).
     pub fn is_all_linear(&self) -> bool {
         *self == Self::all_linear()
     }
@@ -70,6 +70,11 @@ impl<'a> Matcher<'a> {
             Self::Regex(_, regex) => regex.is_match(path),
             Self::Names(names) => names.iter().any(|name| named(path, name)),
         }
+    }
+
+    /// Whether `path` itself is in a list of names, not only an end of it.
+    pub fn names_whole(&self, path: &str) -> bool {
+        matches!(self, Self::Names(names) if names.iter().any(|name| name == path))
     }
 
     /// The first entry that matches none of `paths`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::TargetModules;
+use super::layers::layer_number;
 use crate::error::no_match;
 use crate::{Catalogue, Error, ParamInfo};
 
@@ -13,8 +14,10 @@ pub struct Targeting<'a> {
     pub target_modules: &'a TargetModules,
     /// Modules left out again.
     pub exclude_modules: Option<&'a TargetModules>,
-    /// Layers taken, all unless given. A module's layer is the last number in its path; modules
-    /// without one are left out.
+    /// Layers taken, all unless given. As in PEFT, a module's layer is the first number in its path
+    /// that has two segments before it and one after it (`model.layers.3.mlp.experts.0.up_proj` is in
+    /// layer 3); modules without one are left out, and a module named by its whole path is taken
+    /// wherever it is.
     pub layers_to_transform: Option<&'a [usize]>,
 }
 
@@ -28,7 +31,7 @@ impl<'a> Targeting<'a> {
     /// `output_head` (a parameter path), which methods treat separately.
     ///
     /// # Errors
-    /// [`Error::NoMatch`] if nothing is selected, and for an excluded module or a layer that the
+    /// [`Error::NoMatch`] if nothing is selected, and for a name, an excluded module or a layer that the
     /// model does not have; [`Error::Pattern`] for a malformed expression.
     pub fn select<'c>(
         &self,
@@ -43,11 +46,12 @@ impl<'a> Targeting<'a> {
         let selects = |path: &str| {
             taken.matches(path)
                 && !left_out.as_ref().is_some_and(|left_out| left_out.matches(path))
-                && self.layers_to_transform.is_none_or(|layers| {
-                    layer_number(path).is_some_and(|layer| layers.contains(&layer))
-                })
+                && (taken.names_whole(path) || self.is_in_layers(path))
         };
         let candidates = linears.iter().filter(|p| Some(p.path.as_str()) != output_head);
+        self.refuse_unknown_names(
+            &candidates.clone().map(|p| p.module_path()).collect::<Vec<_>>(),
+        )?;
         let selected: Vec<_> =
             candidates.clone().filter(|p| selects(p.module_path())).copied().collect();
         match selected.is_empty() {
@@ -55,6 +59,26 @@ impl<'a> Targeting<'a> {
             true => {
                 let available = candidates.map(|p| p.module_path());
                 Err(no_match("target_modules", self, "parameter of this model", available))
+            }
+        }
+    }
+
+    fn is_in_layers(&self, path: &str) -> bool {
+        self.layers_to_transform
+            .is_none_or(|layers| layer_number(path).is_some_and(|layer| layers.contains(&layer)))
+    }
+
+    /// What is named must be there, or it is misspelt and does not train.
+    fn refuse_unknown_names(&self, paths: &[&str]) -> Result<(), Error> {
+        const KEY: &str = "target_modules";
+        let idle = match self.target_modules {
+            TargetModules::Names(_) => self.target_modules.matcher(KEY)?.idle(paths),
+            TargetModules::Pattern(_) => None, // one that selects nothing is refused for that
+        };
+        match idle {
+            None => Ok(()),
+            Some(name) => {
+                Err(no_match(KEY, format!("{name:?}"), "linear layer of this model", paths))
             }
         }
     }
@@ -98,11 +122,6 @@ impl std::fmt::Display for Targeting<'_> {
     }
 }
 
-/// The last number among a path's segments.
-fn layer_number(path: &str) -> Option<usize> {
-    path.rsplit('.').find_map(|segment| segment.parse().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +151,7 @@ mod tests {
     fn selects_by_name_suffix_and_expression() {
         let q_proj = ["layers.0.q_proj", "layers.1.q_proj"];
         assert_eq!(selected(&names(&["q_proj"]), None).unwrap(), q_proj, "not freq_proj");
-        assert_eq!(selected(&names(&["1.q_proj", "nothing"]), None).unwrap(), q_proj[1..]);
+        assert_eq!(selected(&names(&["1.q_proj"]), None).unwrap(), q_proj[1..]);
         assert_eq!(selected(&names(&["layers.0.q_proj"]), None).unwrap(), q_proj[..1]);
         assert_eq!(selected(&pattern(r"layers\.\d\.q_proj"), None).unwrap(), q_proj);
         assert_eq!(selected(&pattern("layers.0.q_proj|lm_head"), None).unwrap().len(), 2);
@@ -150,14 +169,26 @@ mod tests {
         let (all, excluded) = (TargetModules::all_linear(), names(&["freq_proj", "lm_head"]));
         let without = Targeting { exclude_modules: Some(&excluded), ..Targeting::of(&all) };
         assert_eq!(paths(without, HEAD).unwrap(), ["layers.0.q_proj", "layers.1.q_proj"]);
-        let last = Targeting { layers_to_transform: Some(&[1]), ..without };
-        assert_eq!(paths(last, HEAD).unwrap(), ["layers.1.q_proj"]);
         let none = Targeting { layers_to_transform: Some(&[]), ..without };
         let message = "`target_modules` = \"all-linear\" without [\"freq_proj\", \"lm_head\"] in \
             layers [] matches no parameter of this model";
         assert_eq!(paths(none, HEAD).unwrap_err().to_string(), message);
-        assert_eq!(layer_number("encoder.2.experts.5.proj"), Some(5), "as PEFT reads it");
-        assert_eq!(layer_number("lm_head"), None);
+    }
+
+    #[test]
+    fn what_is_named_must_be_there() {
+        for (modules, name) in [
+            (names(&["q_proj", "v_porj"]), "v_porj"),
+            (names(&["q_proj", "lm_head"]), "lm_head"), // which the method treats separately
+            (names(&["norm", "embed"]), "norm"),        // no linear layers
+        ] {
+            let error = selected(&modules, HEAD).unwrap_err();
+            let message =
+                format!("`target_modules` = {name:?} matches no linear layer of this model");
+            assert_eq!(error.to_string(), message);
+            assert!(error.hint().unwrap().ends_with("layers.1.freq_proj"), "what there is");
+        }
+        assert_eq!(selected(&names(&["q_proj", "lm_head"]), None).unwrap().len(), 3);
     }
 
     #[test]
@@ -185,21 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn layers_must_be_there() {
-        let all = TargetModules::all_linear();
-        let targeting = Targeting { layers_to_transform: Some(&[1, 2]), ..Targeting::of(&all) };
-        let error = paths(targeting, HEAD).unwrap_err();
-        let message = "`layers_to_transform` = 2 matches no layer of this model";
-        assert_eq!(error.to_string(), message);
-        assert_eq!(error.hint().unwrap(), "this model has: 0, 1");
-    }
-
-    #[test]
     fn nothing_selected_is_an_error_that_lists_what_exists() {
         for modules in [
-            names(&["k_proj"]),
-            names(&["norm", "embed"]),
-            names(&["lm_head"]),
             pattern("q_proj"), // matches a part of a path, not the whole
             names(&[]),
         ] {

@@ -29,8 +29,10 @@ pub(crate) fn attachments<T: Method + ?Sized>(
     catalogue: &Catalogue,
 ) -> Result<Attachments, Error> {
     let mut attachments = method.attach(catalogue)?;
+    let low_rank = low_rank_modules(&attachments, catalogue);
     for param in modules_to_save(&config.modules_to_save, catalogue)? {
         refuse_adapted(param, &attachments)?;
+        refuse_beside_adapter(param, &low_rank)?;
         attachments.dense.push(param.id);
     }
     Ok(attachments)
@@ -46,6 +48,28 @@ fn refuse_adapted(param: &ParamInfo, attachments: &Attachments) -> Result<(), Er
     check(!adapted, "modules_to_save", &param.path, "modules without an adapter")
 }
 
+/// Modules whose adapters are written as PEFT's.
+fn low_rank_modules<'a>(attachments: &Attachments, catalogue: &'a Catalogue) -> Vec<&'a str> {
+    let low_rank = attachments.adapters.iter().filter(|(_, adapter)| adapter.is_low_rank());
+    let ids: HashSet<_> = low_rank.map(|(id, _)| id).collect();
+    let adapted = catalogue.params().iter().filter(|param| ids.contains(&param.id));
+    adapted.map(ParamInfo::module_path).collect()
+}
+
+/// PEFT takes whole modules for `modules_to_save`, and gives them and what is in them no adapter: it
+/// would ignore that of a file.
+fn refuse_beside_adapter(param: &ParamInfo, low_rank: &[&str]) -> Result<(), Error> {
+    let module = format!(".{}.", param.module_path());
+    match low_rank.iter().find(|path| format!(".{path}.").contains(&module)) {
+        None => Ok(()),
+        Some(path) => Err(Error::Setting {
+            key: "modules_to_save",
+            found: format!("{}, beside the adapter of `{path}`", param.path),
+            expected: "modules without an adapter, as PEFT's files cannot hold both",
+        }),
+    }
+}
+
 pub(super) fn adapted_paths(attachments: &Attachments, catalogue: &Catalogue) -> Vec<String> {
     let ids: HashSet<_> = attachments.adapters.iter().map(|(id, _)| id).collect();
     let adapted = catalogue.params().iter().filter(|param| ids.contains(&param.id));
@@ -55,12 +79,7 @@ pub(super) fn adapted_paths(attachments: &Attachments, catalogue: &Catalogue) ->
 pub(super) fn dense_params(attachments: &Attachments, catalogue: &Catalogue) -> Vec<DenseParam> {
     let ids: HashSet<_> = attachments.dense.iter().collect();
     let dense = catalogue.params().iter().filter(|param| ids.contains(&param.id));
-    let dense_param = |param: &ParamInfo| DenseParam {
-        id: param.id,
-        path: param.path.clone(),
-        is_linear_weight: param.is_linear_weight(),
-    };
-    dense.map(dense_param).collect()
+    dense.map(|param| DenseParam { id: param.id, path: param.path.clone() }).collect()
 }
 
 fn trainable(attachments: &Attachments, catalogue: &Catalogue) -> usize {

@@ -3,11 +3,13 @@
 mod attach;
 mod record;
 
+use std::time::{Duration, Instant};
+
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 
-use crate::dense::{DenseParam, Masters};
+use crate::dense::{DenseParam, Masters, SavedModules};
 use crate::gradients::{clip, global_norm, scale};
 use crate::method::{Event, Method};
 use crate::schedule::DenseSchedule;
@@ -21,9 +23,10 @@ pub(crate) use attach::{attachments, counts};
 pub struct TunerConfig {
     /// Clips the global norm of everything that trains. `None`: no clipping.
     pub max_grad_norm: Option<f64>,
-    /// Modules or parameters trained densely beside the method's own.
+    /// Modules or parameters trained densely beside the method's own: see
+    /// [`modules_to_save`](crate::target::modules_to_save).
     pub modules_to_save: Vec<String>,
-    /// Their learning rate; `None`: the method's.
+    /// Their learning rate; `None`: [`Method::learning_rate`].
     pub dense_learning_rate: Option<(f64, DenseSchedule)>,
 }
 
@@ -39,6 +42,7 @@ pub struct Tuner<T = Box<dyn Method>> {
     counts: ParamCounts,
     adapted: Vec<String>,
     dense: Vec<DenseParam>,
+    saved: SavedModules,
     masters: Masters,
 }
 
@@ -47,7 +51,7 @@ pub struct Tuner<T = Box<dyn Method>> {
 pub struct StepReport {
     /// Number of the step, from 0.
     pub step: usize,
-    /// Learning rate of the method's parameters, the highest of them.
+    /// Learning rate at the step: [`Method::learning_rate`].
     pub learning_rate: f64,
     /// Global norm of the gradients before clipping, `[1]`, on the device.
     pub grad_norm: Option<Tensor<1>>,
@@ -56,6 +60,9 @@ pub struct StepReport {
     pub penalty: Option<Tensor<1>>,
     /// What the method has to report.
     pub events: Vec<Event>,
+    /// What the method took to look at the gradients: importance, and its penalty. A device may still
+    /// compute then.
+    pub observing: Duration,
 }
 
 impl<T: Method> Tuner<T> {
@@ -64,7 +71,8 @@ impl<T: Method> Tuner<T> {
     ///
     /// # Errors
     /// What [`Catalogue::of`], [`modules_to_save`](crate::target::modules_to_save) and the method's
-    /// own checks refuse; [`Error::Setting`] if `modules_to_save` names an adapted weight.
+    /// own checks refuse; [`Error::Setting`] if `modules_to_save` names an adapted weight, or a
+    /// parameter beside one (such as its bias) where the adapter is written as PEFT's.
     pub fn attach<M: Module>(method: T, config: TunerConfig, model: M) -> Result<(Self, M), Error> {
         let (mut tuner, model) = Self::attach_blank(method, config, model)?;
         let plan = tuner.method.initialize(&Params::of(&model))?;
@@ -97,11 +105,12 @@ impl<T: Method> Tuner<T> {
         let catalogue = Catalogue::of(&model)?;
         let attachments = attachments(&mut method, &config, &catalogue)?;
         let dense = dense_params(&attachments, &catalogue);
+        let saved = SavedModules::of(&dense, &catalogue);
         let counts = counts(&attachments, &catalogue);
         let adapted = adapted_paths(&attachments, &catalogue);
         let model = model.apply_reparameterization(Attacher::new(attachments));
         let masters = Masters::default();
-        Ok((Self { method, config, steps: 0, counts, adapted, dense, masters }, model))
+        Ok((Self { method, config, steps: 0, counts, adapted, dense, saved, masters }, model))
     }
 
     /// One optimizer step. `grads` are raw gradients of the mean loss over target tokens times
@@ -125,7 +134,9 @@ impl<T: Method> Tuner<T> {
             scale(&model, &mut grads, grad_scale);
         }
         let params = Params::of(&model);
+        let start = Instant::now();
         let penalty = self.method.observe(step, &params, &mut grads)?;
+        let observing = start.elapsed();
         let grad_norm = global_norm(&model, &grads);
         if let Some((norm, max_norm)) = grad_norm.clone().zip(self.config.max_grad_norm) {
             clip(&model, &mut grads, norm, max_norm);
@@ -142,7 +153,7 @@ impl<T: Method> Tuner<T> {
         };
         self.steps += 1;
         let learning_rate = self.method.learning_rate(step);
-        Ok((model, StepReport { step, learning_rate, grad_norm, penalty, events }))
+        Ok((model, StepReport { step, learning_rate, grad_norm, penalty, events, observing }))
     }
 
     /// Folds all adapters into the base and removes them. The base stays frozen. Training can go
@@ -150,7 +161,8 @@ impl<T: Method> Tuner<T> {
     ///
     /// # Errors
     /// [`Error::ParameterGone`] if `model` is not the attached one, or merged already;
-    /// [`Error::NotFinite`] if training diverged.
+    /// [`Error::NotFinite`] if training diverged; [`Error::NotAllocated`] and
+    /// [`Error::UndecidedRanks`] before AdaLoRA's last cut.
     pub fn merge<M: Module>(&self, model: M) -> Result<M, Error> {
         let plan = self.method.settle(self.steps, &Params::of(&model))?;
         Ok(plan.apply(model)?.0.materialize())
@@ -191,7 +203,7 @@ impl<T: Method> Tuner<T> {
         &self.adapted
     }
 
-    /// Learning rate of the step to come: the highest of any of the method's parameters.
+    /// Learning rate of the step to come: [`Method::learning_rate`].
     pub fn learning_rate(&self) -> f64 {
         self.method.learning_rate(self.steps)
     }

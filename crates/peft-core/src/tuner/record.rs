@@ -20,20 +20,16 @@ impl<T: Method> Tuner<T> {
     /// full fine-tuning, and for LoSiA with `modules_to_save`, which its file has no place for.
     ///
     /// # Errors
-    /// [`Error::ParameterGone`] if `model` is not the attached one.
+    /// [`Error::ParameterGone`] if `model` is not the attached one; [`Error::NotAllocated`] and
+    /// [`Error::UndecidedRanks`] before AdaLoRA's last cut.
     pub fn export<M: Module>(&self, model: &M) -> Result<Option<AdapterFile>, Error> {
-        let saved = &self.config.modules_to_save;
+        let dense = !self.config.modules_to_save.is_empty();
         Ok(match self.method.export(self.steps, &Params::of(model))? {
-            Some(AdapterFile::Peft(mut adapter)) if !saved.is_empty() => {
-                // What came with a file and was not trained is still part of the adapter.
-                let names = adapter.config.modules_to_save.get_or_insert_default();
-                names.extend(dense::modules(&self.dense));
-                names.sort();
-                names.dedup();
-                adapter.other.extend(dense::export(model, &self.dense)?);
-                Some(AdapterFile::Peft(adapter))
+            Some(AdapterFile::Peft(mut files)) if dense => {
+                self.saved.add_to(model, &mut files)?;
+                Some(AdapterFile::Peft(files))
             }
-            Some(AdapterFile::Losia(_)) if !saved.is_empty() => None,
+            Some(AdapterFile::Losia(_)) if dense => None,
             file => file,
         })
     }

@@ -8,24 +8,23 @@ use std::sync::OnceLock;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::{
-    Event, Place, Tuner, TunerConfig, VisitFloat, device_by_name, hook, multiplies_in_f32, to_host,
-    visit_floats,
+    Event, Place, Tuner, TunerConfig, VisitFloat, device_by_name, hook, is_cpu, multiplies_in_f32,
+    to_host, visit_floats,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The device under test: `BURN_PEFT_TEST_DEVICE`, or ndarray.
+/// The device under test.
 pub fn device() -> Device {
-    device_by_name(&device_name())
-        .expect("BURN_PEFT_TEST_DEVICE names a compiled backend")
-        .autodiff()
+    peft_testing::device().autodiff()
 }
 
-fn device_name() -> String {
-    std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into())
+/// The device under test if it computes in `dtype`, else flex.
+pub fn device_with(dtype: DType) -> Device {
+    peft_testing::device_with(dtype).autodiff()
 }
 
 /// Both CPU backends.
@@ -134,8 +133,7 @@ pub fn max_difference(a: &TensorData, b: &TensorData) -> f32 {
 /// Whether two runs came to the same values: to the same bits on CPUs. GPU backends fuse and tune
 /// kernels as they go, so that equal computations may round differently.
 pub fn same(a: &TensorData, b: &TensorData) -> bool {
-    let on_cpu = ["ndarray", "flex"].contains(&device_name().as_str());
-    match on_cpu {
+    match is_cpu(&device()) {
         true => a.shape() == b.shape() && bits(a) == bits(b),
         false => max_difference(a, b) < tolerance(1e-5).max(1e-4),
     }

@@ -1,6 +1,7 @@
 //! Adapter files: what was written gives the same outputs when it is read.
 
 use burn::module::Module;
+use burn::tensor::TensorData;
 use peft_core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use peft_core::adapter::lora::{Lora, LoraConfig};
 use peft_core::store::{AdapterFile, AdapterFiles, PeftType, SettledBlocks};
@@ -83,6 +84,8 @@ fn a_finished_adalora_is_a_plain_lora_too() {
             (model, _) = tuner.step(model, &mut crate::common::optim(), grads, 1.0).unwrap();
         }
         let lora = tuner.method().to_lora(tuner.steps(), &Params::of(&model)).unwrap();
+        let Some(AdapterFile::Peft(own)) = tuner.export(&model).unwrap() else { panic!("PEFT") };
+        assert_eq!(own.to_lora().unwrap(), lora, "from its file alone");
         let attached = attach(&lora, Mlp::new(&device, true));
         let difference =
             max_difference(&output(&model, &batches[0]), &output(&attached, &batches[0]));
@@ -99,9 +102,8 @@ fn rank(kept: &[bool]) -> usize {
 #[test]
 fn modules_to_save_travel_with_a_peft_adapter() {
     let (device, candidate) = (device(), named("lora"));
-    let saved = TunerConfig { modules_to_save: vec!["head".into()], ..TunerConfig::default() };
     let (mut tuner, mut model) =
-        Tuner::attach(candidate.method(SEED), saved, Mlp::new(&device, true)).unwrap();
+        Tuner::attach(candidate.method(SEED), saving("head"), Mlp::new(&device, true)).unwrap();
     let batches = crate::common::batches(&device, 4);
     let mut optim = crate::common::optim();
     for batch in &batches {
@@ -123,15 +125,69 @@ fn modules_to_save_travel_with_a_peft_adapter() {
     assert_eq!(again, Some(AdapterFile::Peft(adapter.clone())), "written again");
     let error = tuner.detach(model).unwrap_err();
     assert!(matches!(error, Error::Irreversible { .. }), "{error}");
+}
 
-    // Training something else densely does not lose what the file had.
+/// The adapter of a trained LoRA on both blocks.
+fn lora_file() -> Box<AdapterFiles> {
+    match file(&Run::trained(&named("lora"), &device())) {
+        AdapterFile::Peft(files) => files,
+        AdapterFile::Losia(_) => panic!("PEFT"),
+    }
+}
+
+fn saving(name: &str) -> TunerConfig {
+    TunerConfig { modules_to_save: vec![name.into()], ..TunerConfig::default() }
+}
+
+#[test]
+fn a_module_of_which_a_parameter_was_trained_is_saved_whole_beside_what_the_file_had() {
+    let (mut adapter, device) = (lora_file(), device());
+    adapter.modules.remove("blocks.1");
+    adapter.config.modules_to_save = Some(vec!["head".into()]);
+    let head = [("head.bias", vec![10]), ("head.weight", vec![10, 16])];
+    let head = head.map(|(path, shape)| (path.to_string(), TensorData::ones::<f32, _>(shape)));
+    adapter.other = head.into();
     let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();
-    let saved = TunerConfig { modules_to_save: vec!["blocks.1.bias".into()], ..Default::default() };
-    let (tuner, model) = Tuner::attach(lora, saved, Mlp::new(&device, true)).unwrap();
+    let base = Mlp::new(&device, true);
+    let (tuner, model) = Tuner::attach(lora, saving("blocks.1.bias"), base.clone()).unwrap();
     let Some(AdapterFile::Peft(both)) = tuner.export(&model).unwrap() else { panic!("PEFT") };
     let paths: Vec<_> = both.other.keys().map(String::as_str).collect();
-    assert_eq!(paths, ["blocks.1.bias", "head.bias", "head.weight"]);
-    assert_eq!(both.config.modules_to_save.unwrap(), ["blocks.1", "head"]);
+    assert_eq!(paths, ["blocks.1.bias", "blocks.1.weight", "head.bias", "head.weight"]);
+    assert_eq!(both.config.modules_to_save.as_ref().unwrap(), &["blocks.1", "head"]);
+    let weight = base.blocks[1].weight.val().inner().transpose().into_data();
+    assert_eq!(bits(&both.other["blocks.1.weight"]), bits(&weight), "[out, in]");
+    assert_eq!(both.other["head.bias"], adapter.other["head.bias"]);
+}
+
+#[test]
+fn a_parameter_beside_an_adapter_cannot_be_in_its_file() {
+    let attach = |name, saved: &str| {
+        let method = named(name).method(SEED);
+        Tuner::attach(method, saving(saved), Mlp::new(&device(), true)).map(|_| ())
+    };
+    for name in ["lora", "dora", "adalora"] {
+        let error = attach(name, "blocks.1.bias").unwrap_err().to_string();
+        let found = "`modules_to_save` is blocks.1.bias, beside the adapter of `blocks.1`, ";
+        assert!(error.starts_with(found), "{name}: {error}");
+    }
+    attach("losia", "blocks.1.bias").expect("its file is not PEFT's");
+}
+
+#[test]
+fn a_parameter_of_another_shape_is_refused_by_file_and_tensor() {
+    for (path, stored, problem) in [
+        ("head.bias", vec![3], "head.bias` has shape [3], expected [10]"),
+        ("head.weight", vec![16, 10], "head.weight` has shape [16, 10], expected [10, 16]"),
+        ("head.bias", vec![10, 1, 1], "head.bias` has shape [10, 1, 1], expected [10]"),
+        ("blocks.1.bias", vec![1], "blocks.1.base_layer.bias` has shape [1], expected [16]"),
+    ] {
+        let mut adapter = lora_file();
+        adapter.other = [(path.to_string(), TensorData::ones::<f32, _>(stored))].into();
+        let error = AdapterFile::Peft(adapter).attach(Mlp::new(&device(), true)).unwrap_err();
+        let tensor = "adapter_model.safetensors: tensor `base_model.model.";
+        assert_eq!(error.to_string(), format!("{tensor}{problem}"));
+        assert!(error.hint().unwrap().contains("base model"));
+    }
 }
 
 #[test]
@@ -149,9 +205,7 @@ fn what_a_file_says_besides_survives_training() {
 
 #[test]
 fn an_adapter_for_another_model_is_refused_by_module() {
-    let AdapterFile::Peft(mut adapter) = file(&Run::trained(&named("lora"), &device())) else {
-        panic!("PEFT")
-    };
+    let mut adapter = lora_file();
     let module = adapter.modules.remove("blocks.0").unwrap();
     adapter.modules.insert("blocks.7".into(), module);
     let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();

@@ -6,6 +6,7 @@
 //! | a fresh adapter is the identity | `identity.rs` |
 //! | saved and loaded under another seed: same outputs, same parameters | `files.rs`, `resume.rs` |
 //! | merged = unmerged = reloaded; merging twice, unmerging, NaN | `merging.rs`, `files.rs`; bf16 and f16 `precision.rs` |
+//! | AdaLoRA is never merged or written before its ranks are decided | `undecided.rs` |
 //! | disabling restores the base, also while merged | `switching.rs` |
 //! | exactly the method's tensors require gradients, also after loading | `flags.rs` |
 //! | f32, bf16 and f16 are finite and close | `precision.rs` |
@@ -29,6 +30,7 @@ mod precision;
 mod resume;
 mod switching;
 mod targets;
+mod undecided;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, TensorData};

@@ -1,12 +1,11 @@
 //! Merging, and taking adapters off again.
 
-use burn::module::Module;
 use peft_core::{Error, Params, Plan};
 
 use crate::Run;
 use crate::common::{Mlp, bits, device, max_difference, same, tolerance, values};
 use crate::inspect::{output, parameters};
-use crate::methods::{adapting, all, named};
+use crate::methods::{adapting, all};
 
 #[test]
 fn merged_and_unmerged_agree_and_merging_twice_is_refused() {
@@ -82,16 +81,4 @@ fn poisoned(model: Mlp) -> Mlp {
         plan.set(found.id, value.full_like(f32::NAN));
     }
     plan.apply(model).expect("applies").0
-}
-
-#[test]
-fn an_adalora_that_was_never_allocated_is_refused() {
-    let mut run = Run::new(&named("adalora"), &device());
-    run.train(12);
-    let before = run.model.num_params();
-    let error = run.tuner.merge(run.model.clone()).unwrap_err();
-    assert_eq!(error, Error::NotAllocated { steps: 12, last_cut: 13 });
-    run.train(2);
-    run.tuner.merge(run.model.clone()).expect("allocated at the end of step 13");
-    assert!(run.model.num_params() < before, "pruned triplets are dropped");
 }

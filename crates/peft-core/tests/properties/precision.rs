@@ -1,11 +1,11 @@
 //! Other dtypes and other backends.
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 
-use crate::common::{Batch, Mlp, cpu_devices, max_difference};
+use crate::common::{Batch, Mlp, cpu_devices, device_with, max_difference};
 use crate::inspect::{gradients, output, parameters};
-use crate::methods::all;
+use crate::methods::{Candidate, all};
 use crate::{Run, STEPS};
 
 /// Another type for all parameters but those of adapters, and where they require gradients.
@@ -36,44 +36,47 @@ fn cast_batches(batches: &[Batch], dtype: FloatDType) -> Vec<Batch> {
 /// Half-precision types, and by what share a loss or a gradient may differ from that in f32.
 const HALVES: [(FloatDType, f32); 2] = [(FloatDType::BF16, 0.03), (FloatDType::F16, 0.01)];
 
+/// Each of [`HALVES`] with every method, and a device that computes in it.
+fn cases() -> impl Iterator<Item = (Candidate, FloatDType, f32, Device)> {
+    let of = |(dtype, bound): (FloatDType, f32)| {
+        let device = device_with(DType::from(dtype));
+        all().into_iter().map(move |candidate| (candidate, dtype, bound, device.clone()))
+    };
+    HALVES.into_iter().flat_map(of)
+}
+
 #[test]
 fn half_precision_bases_train_close_to_f32() {
-    let [_, flex] = cpu_devices(); // ndarray has neither
-    for candidate in all() {
-        let want = Run::new(&candidate, &flex).train(STEPS);
-        for (dtype, bound) in HALVES {
-            let mut half = Run::on(&candidate, cast(Mlp::new(&flex, true), dtype), &flex);
-            half.batches = cast_batches(&half.batches, dtype);
-            for (got, want) in half.train(STEPS).iter().zip(&want) {
-                let error = (got - want).abs() / want;
-                assert!(error < bound, "{} {dtype:?}: {got} against {want}", candidate.name);
-            }
-            let merged = half.tuner.merge(half.model.clone()).expect("merges");
-            let difference = max_difference(
-                &half.output().convert::<f32>(),
-                &output(&merged, &half.batches[0]).convert::<f32>(),
-            );
-            assert!(difference < 2.0 * bound, "{} {dtype:?}: {difference}", candidate.name);
+    for (candidate, dtype, bound, device) in cases() {
+        let want = Run::new(&candidate, &device).train(STEPS);
+        let mut half = Run::on(&candidate, cast(Mlp::new(&device, true), dtype), &device);
+        half.batches = cast_batches(&half.batches, dtype);
+        for (got, want) in half.train(STEPS).iter().zip(&want) {
+            let error = (got - want).abs() / want;
+            assert!(error < bound, "{} {dtype:?}: {got} against {want}", candidate.name);
         }
+        let merged = half.tuner.merge(half.model.clone()).expect("merges");
+        let difference = max_difference(
+            &half.output().convert::<f32>(),
+            &output(&merged, &half.batches[0]).convert::<f32>(),
+        );
+        assert!(difference < 2.0 * bound, "{} {dtype:?}: {difference}", candidate.name);
     }
 }
 
 #[test]
 fn half_precision_gradients_are_close_to_those_in_f32() {
-    let [_, flex] = cpu_devices();
-    for candidate in all() {
-        let mut single = Run::new(&candidate, &flex);
+    for (candidate, dtype, bound, device) in cases() {
+        let mut single = Run::new(&candidate, &device);
         single.train(4); // not on a fresh adapter, where half of the gradients are zero
         let want = gradients(&single.model, &single.batches[2]);
-        for (dtype, bound) in HALVES {
-            let batch = &cast_batches(&single.batches, dtype)[2];
-            let got = gradients(&cast(single.model.clone(), dtype), batch);
-            assert!(got.len() >= 2 && got.len() == want.len(), "{}", candidate.name);
-            for ((path, want), (_, got)) in want.iter().zip(&got) {
-                let largest = want.iter::<f32>().map(f32::abs).fold(0.0, f32::max);
-                let error = max_difference(want, &got.clone().convert::<f32>()) / largest;
-                assert!(error < bound, "{} {dtype:?} {path}: {error}", candidate.name);
-            }
+        let batch = &cast_batches(&single.batches, dtype)[2];
+        let got = gradients(&cast(single.model.clone(), dtype), batch);
+        assert!(got.len() >= 2 && got.len() == want.len(), "{}", candidate.name);
+        for ((path, want), (_, got)) in want.iter().zip(&got) {
+            let largest = want.iter::<f32>().map(f32::abs).fold(0.0, f32::max);
+            let error = max_difference(want, &got.clone().convert::<f32>()) / largest;
+            assert!(error < bound, "{} {dtype:?} {path}: {error}", candidate.name);
         }
     }
 }

@@ -55,12 +55,20 @@ fn adapters_share_a_base_and_leave_it_alone() {
             assert!(difference < tolerance(1e-5), "{name}: {difference}");
         }
     }
+    let mut losia = Run::new(&named("losia"), &device());
+    losia.train(STEPS);
+    adapters.load("losia", losia.tuner.export(&losia.model).unwrap().unwrap()).unwrap();
+    let difference =
+        max_difference(&output(adapters.get("losia").unwrap(), batch), &losia.output());
+    assert!(difference < tolerance(1e-5), "losia: {difference}");
     for ((path, want), (_, got)) in values(&plain).iter().zip(&values(adapters.base())) {
         assert_eq!(bits(want), bits(got), "{path}");
     }
+    let error = adapters.combine("sum", &[("lora", 1.0), ("losia", 1.0)]).unwrap_err();
+    assert!(error.to_string().starts_with("`adapters` is `losia` of LoSiA, "), "{error}");
     let error = adapters.get("qlora").unwrap_err();
     assert!(matches!(error, Error::NoAdapter { .. }));
-    assert_eq!(error.hint().unwrap(), "there are: adalora, dora, lora, pissa");
+    assert_eq!(error.hint().unwrap(), "there are: adalora, dora, lora, losia, pissa");
 }
 
 #[test]

@@ -70,9 +70,9 @@ mod tests {
     use super::*;
     use crate::checkpoint::shards::Stored;
     use crate::config::fixtures::{tiny, tiny_gemma2, tiny_with};
-    use crate::testing::device;
     use burn::store::burn_pack::{self, Bytes, Shape};
     use burn::tensor::DType;
+    use peft_testing::device;
     use serde_json::json;
 
     fn stored(name: &str, shape: &[usize], dtype: DType) -> Stored {

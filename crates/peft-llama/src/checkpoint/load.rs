@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::store::{Applier, FloatCastAdapter};
+use burn::store::{Applier, ApplyError, FloatCastAdapter};
 use burn::tensor::{DType, Device, Tensor};
 
 use super::{Checkpoint, fit};
@@ -88,11 +88,19 @@ pub(super) fn load(
     };
     let model = checkpoint.config.init(device).map(&mut loading);
     match loading.applier.into_result().errors.first() {
-        Some(error) => {
-            Err(Error::TensorRead { path: checkpoint.dir.clone(), reason: error.to_string() })
-        }
+        Some(error) => Err(unread(checkpoint, error)),
         None => Ok((model, LoadReport { dtype, requested_dtype: requested, converted, ignored })),
     }
+}
+
+/// A tensor that could not be read, and the file that should hold it.
+fn unread(checkpoint: &Checkpoint, error: &ApplyError) -> Error {
+    let (ApplyError::ShapeMismatch { path: tensor, .. }
+    | ApplyError::DTypeMismatch { path: tensor, .. }
+    | ApplyError::AdapterError { path: tensor, .. }
+    | ApplyError::LoadError { path: tensor, .. }) = error;
+    let file = checkpoint.tensors.get(tensor).map_or(&checkpoint.dir, |stored| &stored.file);
+    Error::TensorRead { path: file.clone(), reason: error.to_string() }
 }
 
 /// The type asked for, or that of `config.json`, or that of the embedding.
@@ -149,8 +157,10 @@ mod tests {
     use super::*;
     use crate::DecoderConfig;
     use crate::config::fixtures::{tiny, tiny_gemma, tiny_gemma2, tiny_with};
-    use crate::testing::device;
     use burn::module::ModuleVisitor;
+    use burn::store::bridge;
+    use burn::store::burn_pack::{self, Tensor as Stored};
+    use peft_testing::{device, device_with};
     use serde_json::json;
     use tempfile::TempDir;
 
@@ -216,7 +226,7 @@ mod tests {
         let (plain, report) = checkpoint.load(&Device::ndarray(), None, |_| ()).unwrap();
         assert_eq!((report.dtype, report.requested_dtype), (DType::F32, DType::BF16));
         assert_eq!(report.converted, 21);
-        let (half, report) = checkpoint.load(&Device::flex(), None, |_| ()).unwrap();
+        let (half, report) = checkpoint.load(&device_with(DType::BF16), None, |_| ()).unwrap();
         assert_eq!((report.dtype, report.requested_dtype), (DType::BF16, DType::BF16));
         let values =
             |model| weights(model).into_iter().map(|(_, values, _)| values).collect::<Vec<_>>();
@@ -228,12 +238,27 @@ mod tests {
         let (_, dir) = saved_as(&tiny(), DType::F16);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         for dtype in [DType::F32, DType::BF16, DType::F16] {
-            let (model, report) = checkpoint.load(&Device::flex(), Some(dtype), |_| ()).unwrap();
+            let device = device_with(dtype);
+            let (model, report) = checkpoint.load(&device, Some(dtype), |_| ()).unwrap();
             assert_eq!(report.dtype, dtype);
             assert!(weights(&model).iter().all(|weight| weight.0 == dtype));
         }
         let error = checkpoint.load(&device(), Some(DType::I32), |_| ()).unwrap_err();
         assert_eq!(error.to_string(), "`dtype` is I32, expected F32, BF16 or F16");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_its_file() {
+        let (_, dir) = saved_as(&tiny(), DType::F32);
+        let mut checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let stored = checkpoint.tensors.get_mut("model.norm.weight").unwrap();
+        let Stored { name, dtype, shape, .. } = stored.tensor.clone();
+        let gone = || Err(burn_pack::Error::IoError("the disk is gone".into()));
+        stored.tensor = bridge::deferred(name, dtype, shape, None, gone);
+        let error = checkpoint.load(&device(), None, |_| ()).unwrap_err();
+        let Error::TensorRead { path, reason } = &error else { panic!("{error}") };
+        assert_eq!(*path, dir.path().join("model.safetensors"));
+        assert!(reason.contains("model.norm.weight") && reason.contains("the disk is gone"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Hugging Face checkpoints: a folder with `config.json` and safetensors files.
 
 mod fit;
+mod free;
 mod load;
 mod save;
 mod shards;
@@ -79,7 +80,7 @@ impl Checkpoint {
 #[cfg(test)]
 pub(crate) mod fixtures {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
     use tempfile::TempDir;
 
     /// `model` saved into a new folder.

@@ -1,5 +1,6 @@
 //! From a model to a checkpoint.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use burn::store::{FloatCastAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::DType;
 
 use super::split::{self, Shard};
-use super::{CONFIG, INDEX, fit};
+use super::{CONFIG, INDEX, fit, free};
 use crate::config::is_weight_dtype;
 use crate::{CausalLm, DecoderConfig, Error};
 
@@ -31,10 +32,10 @@ pub const MAX_SHARD_BYTES: u64 = 5_000_000_000;
 /// `model.safetensors.index.json`.
 ///
 /// Each file appears complete or not at all, and `config.json` comes last: a folder with neither it
-/// nor an index is an interrupted save, which the next one overwrites.
+/// nor an index is an interrupted save, which the next one into the same files overwrites.
 ///
 /// # Errors
-/// [`Error::Exists`] where `dir` holds a checkpoint, [`Error::ModelMismatch`] where `model` is not
+/// [`Error::Exists`] where `dir` holds a checkpoint or other weights, [`Error::ModelMismatch`] where `model` is not
 /// the plain decoder of `config` (adapters are attached), [`Error::DType`], [`Error::Io`] and
 /// [`Error::Write`].
 pub fn save(
@@ -63,10 +64,11 @@ pub fn save_sharded(
         return Err(Error::DType { found: dtype });
     }
     check_model(model, config)?;
-    check_free(dir)?;
+    let shards = split::split(model, dtype, max_shard_bytes);
+    free::check(dir, shards.len())?;
 
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    write_shards(model, dir, dtype, &split::split(model, dtype, max_shard_bytes))?;
+    write_shards(model, dir, dtype, &shards)?;
     let json = format!("{:#}\n", config.to_json(dtype));
     write_file(&dir.join(CONFIG), json.as_bytes())
 }
@@ -84,13 +86,6 @@ pub fn copy_tokenizer_files(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Res
         }
     }
     Ok(())
-}
-
-fn check_free(dir: &Path) -> Result<(), Error> {
-    match [CONFIG, INDEX].map(|name| dir.join(name)).into_iter().find(|path| path.exists()) {
-        Some(path) => Err(Error::Exists { path }),
-        None => Ok(()),
-    }
 }
 
 fn check_model(model: &CausalLm, config: &DecoderConfig) -> Result<(), Error> {
@@ -113,8 +108,12 @@ fn check_model(model: &CausalLm, config: &DecoderConfig) -> Result<(), Error> {
 }
 
 fn write_shards(model: &CausalLm, dir: &Path, dtype: DType, shards: &[Shard]) -> Result<(), Error> {
+    let permissions = ordinary_permissions(dir)?;
     for (index, shard) in shards.iter().enumerate() {
-        write_shard(model, &dir.join(split::file_name(index, shards.len())), dtype, shard)?;
+        let path = dir.join(split::file_name(index, shards.len()));
+        write_shard(model, &path, dtype, shard)?;
+        // safetensors leaves a file that only its owner can read.
+        std::fs::set_permissions(&path, permissions.clone()).map_err(Error::io(&path))?;
     }
     match shards.len() {
         1 => Ok(()),
@@ -130,6 +129,13 @@ fn write_shard(model: &CausalLm, path: &Path, dtype: DType, shard: &Shard) -> Re
         .metadata("format", "pt") // transformers refuses files that do not say so
         .with_to_adapter(FloatCastAdapter::to(dtype));
     model.save_into(&mut store).map_err(|e| write_error(path, e))
+}
+
+/// The permissions that new files in `dir` get, read from one that is removed again.
+fn ordinary_permissions(dir: &Path) -> Result<Permissions, Error> {
+    let path = dir.join(CONFIG);
+    let (_scratch, file) = AtomicFile::create(&path).map_err(|e| write_error(&path, e))?;
+    Ok(file.metadata().map_err(Error::io(&path))?.permissions())
 }
 
 /// Writes a file that appears complete or not at all.
@@ -149,9 +155,9 @@ mod tests {
     use super::super::{WEIGHTS, fixtures};
     use super::*;
     use crate::config::fixtures::{tiny, tiny_with};
-    use crate::testing::device;
     use burn::module::{Lora, Module};
     use burn::store::bridge;
+    use peft_testing::device;
     use safetensors::SafeTensors;
     use serde_json::json;
     use tempfile::TempDir;
@@ -182,6 +188,19 @@ mod tests {
         assert!(matches!(&error, Error::Exists { path } if path.ends_with(CONFIG)), "{error}");
         assert_eq!(std::fs::read(dir.path().join(WEIGHTS)).unwrap(), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn weights_have_the_permissions_of_other_files() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (config, dir) = (tiny(), TempDir::new().unwrap());
+        save_sharded(&config.init(&device()), &config, dir.path(), None, 4000).unwrap();
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata());
+        let modes: Vec<_> = files.map(|file| file.unwrap().permissions().mode()).collect();
+        let ordinary = std::fs::metadata(dir.path().join(CONFIG)).unwrap().permissions().mode();
+        assert!(modes.len() > 4 && modes.iter().all(|mode| *mode == ordinary), "{modes:?}");
     }
 
     #[test]

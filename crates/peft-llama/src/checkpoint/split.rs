@@ -44,6 +44,14 @@ pub(super) fn file_name(index: usize, count: usize) -> String {
     }
 }
 
+/// Whether [`file_name`] gives such names: weights of a checkpoint.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let shard = name.strip_prefix("model-").and_then(|name| name.strip_suffix(".safetensors"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let of = shard.and_then(|numbers| numbers.split_once("-of-"));
+    name == WEIGHTS || of.is_some_and(|(index, count)| is_number(index) && is_number(count))
+}
+
 /// The content of `model.safetensors.index.json`.
 pub(super) fn index(shards: &[Shard]) -> Value {
     let files = shards.iter().enumerate().flat_map(|(index, shard)| {
@@ -60,7 +68,7 @@ pub(super) fn index(shards: &[Shard]) -> Value {
 mod tests {
     use super::*;
     use crate::config::fixtures::tiny;
-    use crate::testing::device;
+    use peft_testing::device;
 
     #[test]
     fn files_are_filled_in_order_up_to_the_limit() {
@@ -98,5 +106,15 @@ mod tests {
         });
         assert_eq!(index(&[shard(&["a", "b"], 3), shard(&["c"], 2)]), want);
         assert_eq!(file_name(0, 1), "model.safetensors");
+    }
+
+    #[test]
+    fn own_file_names_are_known_from_others() {
+        assert!([file_name(0, 1), file_name(6, 12)].iter().all(|name| is_file_name(name)));
+        for other in
+            ["adapter_model.safetensors", "model-00001.safetensors", "model--of-.safetensors"]
+        {
+            assert!(!is_file_name(other), "{other}");
+        }
     }
 }

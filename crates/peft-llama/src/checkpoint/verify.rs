@@ -86,9 +86,9 @@ mod tests {
     use super::*;
     use crate::CausalLm;
     use crate::config::fixtures::{tiny, tiny_with};
-    use crate::testing::device;
     use burn::module::Param;
     use burn::tensor::Tensor;
+    use peft_testing::device;
     use serde_json::json;
 
     #[test]

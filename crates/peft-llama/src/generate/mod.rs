@@ -143,7 +143,7 @@ fn pad_left(prompts: &[Vec<u32>], padding: &[usize]) -> Vec<Vec<u32>> {
 mod tests {
     use super::*;
     use crate::config::fixtures::{gemma2_with, tiny};
-    use crate::testing::device;
+    use peft_testing::device;
     use serde_json::json;
 
     fn prompts() -> Vec<Vec<u32>> {

@@ -99,7 +99,7 @@ fn first_of(text: &str, stop: &[String]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::config::fixtures::tiny_with;
-    use crate::testing::device;
+    use peft_testing::device;
     use serde_json::json;
     use tempfile::TempDir;
 

@@ -117,8 +117,8 @@ fn attend(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
     use burn::tensor::Distribution;
+    use peft_testing::device;
 
     #[test]
     fn grouped_queries_equal_repeated_keys() {

@@ -76,7 +76,7 @@ impl LayerCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
 
     #[test]
     fn positions_count_from_the_first_real_token() {

@@ -41,7 +41,7 @@ impl VisitFloat for Lister<'_> {
 mod tests {
     use super::*;
     use crate::config::fixtures::{tiny, tiny_gemma2, tiny_with};
-    use crate::testing::device;
+    use peft_testing::device;
     use serde_json::json;
 
     #[test]

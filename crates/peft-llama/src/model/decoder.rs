@@ -149,14 +149,14 @@ impl Decoder {
 mod tests {
     use super::*;
     use crate::config::fixtures::{gemma2_with, tiny_gemma};
-    use crate::testing::device;
     use burn::module::Param;
     use burn::tensor::DType;
+    use peft_testing::{device, device_with};
     use serde_json::json;
 
     #[test]
     fn the_scale_of_embeddings_is_rounded_to_their_type() {
-        let device = Device::flex();
+        let device = device_with(DType::BF16);
         let config = DecoderConfig { hidden_size: 3072, ..tiny_gemma() };
         let mut decoder = Decoder::new(&config, &device);
         let weight = Tensor::full([1, 3072], 133.0 / 128.0, (&device, DType::BF16));

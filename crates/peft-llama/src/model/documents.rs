@@ -43,7 +43,7 @@ fn begun(starts: &[usize], column: usize) -> &[usize] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
 
     #[test]
     fn positions_restart_and_ids_differ_at_each_start() {

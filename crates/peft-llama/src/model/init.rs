@@ -22,9 +22,9 @@ impl DecoderConfig {
 #[cfg(test)]
 mod tests {
     use crate::config::fixtures::tiny_with;
-    use crate::testing::device;
     use burn::module::{Module, ModuleVisitor, Param};
     use burn::tensor::Tensor;
+    use peft_testing::device;
     use serde_json::json;
 
     #[derive(Default)]

@@ -96,7 +96,7 @@ fn bias<const D: usize>(hidden: Tensor<D, Bool>) -> Tensor<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
 
     fn visible(bias: Tensor<5>) -> Vec<bool> {
         bias.try_into_vec_as::<f32>().unwrap().iter().map(|&bias| bias == 0.0).collect()

@@ -139,8 +139,8 @@ impl CausalLm {
 mod tests {
     use super::*;
     use crate::config::fixtures::{gemma2_with, tiny, tiny_gemma, tiny_gemma2, tiny_with};
-    use crate::testing::device;
     use burn::module::{ModuleVisitor, Param};
+    use peft_testing::device;
     use serde_json::json;
 
     fn ids(rows: &[[i64; 5]]) -> Tensor<2, Int> {

@@ -43,7 +43,7 @@ impl RmsNorm {
 mod tests {
     use super::*;
     use crate::config::fixtures::{tiny, tiny_gemma};
-    use crate::testing::device;
+    use peft_testing::{device, device_with};
 
     /// A norm over two coordinates, as yet without effect on their scale.
     fn norm(config: DecoderConfig, device: &Device) -> RmsNorm {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn half_precision_does_not_overflow() {
-        let device = Device::flex();
+        let device = device_with(DType::F16);
         for config in [tiny(), tiny_gemma()] {
             let mut norm = norm(config, &device);
             norm.weight = norm.weight.map(|weight| weight.cast(DType::F16));
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn gemma_adds_one_in_f32() {
-        let device = Device::flex();
+        let device = device_with(DType::BF16);
         let mut norm = norm(tiny_gemma(), &device);
         let little = 2f32.powi(-12);
         let weight = Tensor::from_data([little, 0.0], (&device, DType::BF16));

@@ -60,7 +60,7 @@ impl Angles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
 
     fn turn(position: usize) -> Vec<f32> {
         let rotary = Rotary::new(vec![1.0, 0.5]);

@@ -13,7 +13,7 @@ pub(super) fn softcap<const D: usize>(x: Tensor<D>, cap: Option<f64>) -> Tensor<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use peft_testing::device;
 
     #[test]
     fn small_values_stay_and_large_ones_reach_the_cap() {

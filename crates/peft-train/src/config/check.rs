@@ -1,7 +1,6 @@
 //! What can be checked of a configuration by itself, without a file or a device.
 
 use peft_core::Error as MethodError;
-use peft_core::schedule::LrScheduler;
 
 use super::{MethodName, Problem, Problems, TypedConfig};
 use crate::Error;
@@ -16,7 +15,8 @@ impl TypedConfig {
     /// # Errors
     /// [`Error::Config`] with all that is wrong.
     pub fn check(&self) -> Result<(), Error> {
-        let checks = [self.check_rates(), self.check_method(), self.check_data()];
+        let checks =
+            [self.check_rates(), self.check_method(), self.check_data(), self.check_validation()];
         let problems: Vec<_> = checks.into_iter().flatten().collect();
         match problems.is_empty() {
             true => Ok(()),
@@ -70,15 +70,20 @@ impl TypedConfig {
     }
 
     fn check_scheduler(&self) -> Option<Problem> {
-        let moves = matches!(self.config.method, MethodName::LosiaPro | MethodName::Losia);
-        let other = self.config.lr_scheduler.filter(|shape| *shape != LrScheduler::Cosine);
-        let shape = other.filter(|_| !moves)?;
+        let (shape, method) = (self.config.lr_scheduler?, self.config.method);
+        if shape.suits(method) {
+            return None;
+        }
+        let expected = match method {
+            MethodName::LosiaPro | MethodName::Losia => {
+                r#""cosine_restarts", "no_rewarming" or "cosine""#
+            }
+            _ => r#""cosine", "linear" or "constant""#,
+        };
         let shape = serde_json::to_value(shape).unwrap_or_default();
-        let message = format!(
-            "`lr_scheduler` is {shape}, expected \"cosine\" with `method` = \"{}\"",
-            self.config.method
-        );
-        let hint = "the other shapes warm up again when a subnet of LoSiA moves";
+        let message =
+            format!("`lr_scheduler` is {shape}, expected {expected} with `method` = \"{method}\"",);
+        let hint = "LoSiA's shapes say what happens when a subnet moves";
         Some(self.problem("lr_scheduler", message, Some(hint.into())))
     }
 
@@ -96,6 +101,12 @@ impl TypedConfig {
             let wrong = datasets.iter().filter_map(|dataset| dataset.check().err());
             problems.extend(wrong.map(|error| self.problem(key, error.to_string(), error.hint())));
         }
+        problems
+    }
+
+    fn check_validation(&self) -> Vec<Problem> {
+        let config = &self.config;
+        let mut problems = Vec::new();
         let size = config.val_set_size;
         if !(size.is_finite() && size >= 0.0 && (size < 1.0 || size.fract() == 0.0)) {
             let message = format!("`val_set_size` is {size}, expected a share below 1 or a number");
@@ -107,6 +118,11 @@ impl TypedConfig {
                            is no telling where they begin"
                     .into();
             problems.push(self.problem("eval_max_new_tokens", message, None));
+        }
+        let on_nothing = size == 0.0 && config.test_datasets.is_empty();
+        if let Some(eval_steps) = config.eval_steps.filter(|_| on_nothing) {
+            let error = Error::NoValidation { eval_steps };
+            problems.push(self.problem("eval_steps", error.to_string(), error.hint()));
         }
         if size > 0.0 && !config.test_datasets.is_empty() {
             let message = "`val_set_size` and `test_datasets` are both given".into();

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
+
 use super::{Devices, MethodName, TrainingConfig};
 use crate::data::DatasetConfig;
 
@@ -32,6 +34,8 @@ impl TrainingConfig {
             lora_alpha: None,
             lora_dropout: None,
             use_rslora: None,
+            rank_pattern: IndexMap::new(),
+            alpha_pattern: IndexMap::new(),
             loraplus_lr_ratio: None,
             init_r: None,
             target_r: None,
@@ -39,6 +43,7 @@ impl TrainingConfig {
             tfinal: None,
             delta_t: None,
             orth_reg_weight: None,
+            importance: None,
             datasets,
             test_datasets: Vec::new(),
             val_set_size: 0.0,
@@ -62,8 +67,9 @@ impl TrainingConfig {
             seed: 0,
             output_dir: output_dir.into(),
             logging_steps: ten(),
-            save_steps: None,
-            save_total_limit: None,
+            eval_steps: None,
+            save_steps: save_steps(),
+            save_total_limit: two(),
             eval_max_new_tokens: 0,
             resume_from_checkpoint: None,
             overwrite_output_dir: false,
@@ -81,6 +87,14 @@ pub(super) fn one() -> NonZeroUsize {
 
 pub(super) fn ten() -> NonZeroUsize {
     one().saturating_add(9)
+}
+
+pub(super) fn save_steps() -> usize {
+    500
+}
+
+pub(super) fn two() -> usize {
+    2
 }
 
 pub(super) fn tenth() -> f64 {

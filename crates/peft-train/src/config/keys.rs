@@ -1,64 +1,49 @@
-//! The names of settings, and what else they are called.
+//! What to do about a name that is not known.
 
-/// Names that other tools have for settings, and that their users may type.
-const ELSEWHERE: [(&str, &str); 25] = [
-    ("adapter", "method"),
-    ("alpha", "lora_alpha"),
-    ("batch_size", "micro_batch_size"),
-    ("bf16", "dtype"),
-    ("cutoff_len", "sequence_len"),
-    ("dataset", "datasets"),
-    ("delta_t", "deltaT"),
-    ("epochs", "num_epochs"),
-    ("finetuning_type", "method"),
-    ("fp16", "dtype"),
-    ("gradient_clipping", "max_grad_norm"),
-    ("lora_rank", "lora_r"),
-    ("lora_target", "target_modules"),
-    ("lora_target_modules", "target_modules"),
-    ("lora_modules_to_save", "modules_to_save"),
-    ("lr", "learning_rate"),
-    ("lr_scheduler_type", "lr_scheduler"),
-    ("max_length", "sequence_len"),
-    ("max_seq_length", "sequence_len"),
-    ("model_name_or_path", "base_model"),
-    ("num_train_epochs", "num_epochs"),
-    ("packing", "sample_packing"),
-    ("per_device_train_batch_size", "micro_batch_size"),
-    ("rank", "lora_r"),
-    ("val_size", "val_set_size"),
-];
+use super::elsewhere::{self, Instead};
 
-/// Settings of other tools that have no counterpart, and why.
-const ABSENT: [(&str, &str); 6] = [
-    ("eval_steps", "the validation loss is measured at the end of every epoch"),
-    ("gradient_checkpointing", "activations are kept: lower `micro_batch_size` or `sequence_len`"),
-    ("load_in_4bit", "a quantised base cannot be trained: use `dtype = \"bf16\"`"),
-    ("load_in_8bit", "a quantised base cannot be trained: use `dtype = \"bf16\"`"),
-    ("optimizer", "what trains is stepped by AdamW"),
-    ("optim", "what trains is stepped by AdamW"),
-];
+/// How alike two names are, from 0 to 1, for one to be taken for a misspelling of the other: one
+/// letter in four may be wrong, missing, too many or exchanged with the next.
+const ALIKE: f64 = 0.75;
 
-/// How alike two names are, from 0 to 1, for one to be taken for a misspelling of the other.
-const ALIKE: f64 = 0.8;
-
-/// What to do about a `key` that none of the `known` ones is.
+/// What to do about the setting `key`, which none of the `known` ones is.
 pub(super) fn hint<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
-    if let Some((_, reason)) = ABSENT.iter().find(|(name, _)| *name == key) {
-        return format!("there is no such setting: {reason}");
-    }
-    match nearest(key, known) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => "`burn-peft schema` lists all settings".into(),
+    instead(elsewhere::RUN, key, known).unwrap_or("`burn-peft schema` lists all settings".into())
+}
+
+/// What to do about `key` in a dataset, of which none of the `known` settings is.
+pub(super) fn hint_in_dataset<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.collect();
+    let all = || format!("a dataset has {}", known.join(", "));
+    instead(elsewhere::DATASET, key, known.iter().copied()).unwrap_or_else(all)
+}
+
+/// What to do about `format`, which none of the `known` formats of a dataset is.
+pub(super) fn hint_of_format<'a>(
+    format: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    instead(elsewhere::FORMATS, format, known)
+}
+
+fn instead<'a>(
+    elsewhere: &[(&str, Instead)],
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let meant = |meant: &str| format!("did you mean `{meant}`?");
+    match elsewhere.iter().find(|(other, _)| *other == name) {
+        Some((_, Instead::Key(key))) => Some(meant(key)),
+        Some((_, Instead::Words(words))) => Some(format!("there is no such setting: {words}")),
+        None => nearest(name, known).map(meant),
     }
 }
 
-/// The name in `known` that `key` is most probably meant to be.
-fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == key).map(|(_, meant)| *meant);
-    let alike = |name: &'a str| match elsewhere {
-        Some(meant) if meant == name => (f64::INFINITY, name),
-        _ => (strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase()), name),
+/// The name in `known` of which `name` is most probably a misspelling.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let alike = |known: &'a str| {
+        (strsim::normalized_damerau_levenshtein(&name, &known.to_lowercase()), known)
     };
     let best = known.map(alike).max_by(|(a, _), (b, _)| a.total_cmp(b));
     best.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, name)| name)
@@ -68,11 +53,19 @@ fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a st
 mod tests {
     use super::*;
     use crate::config::TrainingConfig;
+    use crate::data::DataFormat;
+    use serde_json::Value;
 
-    fn nearest_of_all(key: &str) -> Option<String> {
-        let schema = TrainingConfig::schema();
-        let known = schema["properties"].as_object().unwrap().keys();
-        nearest(key, known.map(String::as_str)).map(str::to_owned)
+    fn keys(properties: &Value) -> Vec<String> {
+        properties.as_object().unwrap().keys().cloned().collect()
+    }
+
+    fn settings() -> Vec<String> {
+        keys(&TrainingConfig::schema()["properties"])
+    }
+
+    fn hint_of(key: &str) -> String {
+        hint(key, settings().iter().map(String::as_str))
     }
 
     #[test]
@@ -80,26 +73,51 @@ mod tests {
         for (key, meant) in [
             ("peroid", "period"),
             ("learning-rate", "learning_rate"),
+            ("learn_rate", "learning_rate"),
             ("deltat", "deltaT"),
             ("micro_batchsize", "micro_batch_size"),
             ("lora_R", "lora_r"),
+            ("save_step", "save_steps"),
         ] {
-            assert_eq!(nearest_of_all(key).as_deref(), Some(meant));
-        }
-        assert_eq!(nearest_of_all("xyz"), None);
-    }
-
-    #[test]
-    fn settings_without_a_counterpart_are_explained() {
-        for (key, reason) in ABSENT {
-            assert!(hint(key, [key].into_iter()).ends_with(reason));
+            assert_eq!(hint_of(key), format!("did you mean `{meant}`?"));
         }
     }
 
     #[test]
-    fn names_of_other_tools_are_known_and_mean_settings() {
-        for (key, meant) in ELSEWHERE {
-            assert_eq!(nearest_of_all(key).as_deref(), Some(meant));
+    fn a_name_that_is_only_a_little_like_another_is_not_guessed() {
+        for key in ["xyz", "use_vera", "max_time", "eval_size", "overwrite_all", "train_on_gpu"] {
+            assert_eq!(hint_of(key), "`burn-peft schema` lists all settings", "{key}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_tools_lead_to_what_there_is() {
+        for (key, want) in [
+            ("use_dora", "there is no such setting: use `method = \"dora\"`"),
+            ("max_seq_len", "did you mean `sequence_len`?"),
+            ("eval_batch_size", "validation takes batches of `micro_batch_size`, too"),
+        ] {
+            assert!(hint_of(key).ends_with(want), "{key}: {}", hint_of(key));
+        }
+    }
+
+    #[test]
+    fn only_names_that_are_not_known_stand_for_known_ones() {
+        let of_dataset = keys(&TrainingConfig::schema()["$defs"]["DatasetConfig"]["properties"]);
+        let formats = DataFormat::ALL.map(|format| format.to_string()).to_vec();
+        let tables = [
+            (elsewhere::RUN, settings()),
+            (elsewhere::DATASET, of_dataset),
+            (elsewhere::FORMATS, formats),
+        ];
+        for (table, known) in tables {
+            for (name, instead) in table {
+                assert!(!known.iter().any(|known| known == name), "{name}");
+                if let Instead::Key(key) = instead {
+                    assert!(known.iter().any(|known| known == key), "{key}");
+                }
+            }
+            assert!(table.is_sorted_by_key(|(name, _)| name), "to be found by eye");
         }
     }
 }

@@ -34,8 +34,14 @@ const OWN_KEYS: [(&[MethodName], &[&str]); 5] = [
         &[LosiaPro, Losia],
         &["rank_factor", "period", "output_dim_factor", "update_type", "sensitivity"],
     ),
-    (&[Lora, Dora, Pissa], &["lora_r", "use_rslora", "loraplus_lr_ratio"]),
-    (&[Adalora], &["init_r", "target_r", "tinit", "tfinal", "deltaT", "orth_reg_weight"]),
+    (
+        &[Lora, Dora, Pissa],
+        &["lora_r", "use_rslora", "rank_pattern", "alpha_pattern", "loraplus_lr_ratio"],
+    ),
+    (
+        &[Adalora],
+        &["init_r", "target_r", "tinit", "tfinal", "deltaT", "orth_reg_weight", "importance"],
+    ),
     (&[Lora, Dora, Pissa, Adalora], &["lora_alpha", "lora_dropout"]),
     (
         &[LosiaPro, Losia, Lora, Dora, Pissa, Adalora],
@@ -85,8 +91,8 @@ pub(super) fn listed(methods: &[MethodName]) -> String {
     }
 }
 
-/// Type of the frozen weights and of the computation. What trains is kept in f32 beside them, but
-/// for full fine-tuning.
+/// Type of the frozen weights and of the computation. What trains is kept in f32 beside
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -25,8 +25,12 @@
 mod check;
 mod defaults;
 mod device;
+mod elsewhere;
 mod keys;
+mod lr_scheduler;
 mod method;
+mod nested;
+mod overrides;
 mod problem;
 mod read;
 mod schema;
@@ -36,6 +40,7 @@ mod source;
 mod tests;
 
 pub use device::Devices;
+pub use lr_scheduler::LrShape;
 pub use method::{MethodName, Precision};
 pub use problem::{Place, Problem, Problems};
 pub use read::TypedConfig;

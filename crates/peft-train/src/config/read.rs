@@ -8,7 +8,9 @@ use toml::{Table, Value};
 
 use super::method::listed;
 use super::source::{self, Entry};
-use super::{MethodName, Place, Problem, Problems, TrainingConfig, keys, schema};
+use super::{
+    MethodName, Place, Problem, Problems, TrainingConfig, keys, nested, overrides, schema,
+};
 use crate::Error;
 
 /// A configuration, and where each of its settings was typed.
@@ -18,18 +20,20 @@ pub struct TypedConfig {
     pub config: TrainingConfig,
     file: Option<PathBuf>,
     places: BTreeMap<String, Place>,
+    left_out: Vec<String>,
 }
 
 /// A configuration made in code: no setting has a place.
 impl From<TrainingConfig> for TypedConfig {
     fn from(config: TrainingConfig) -> Self {
-        Self { config, file: None, places: BTreeMap::new() }
+        Self { config, file: None, places: BTreeMap::new(), left_out: Vec::new() }
     }
 }
 
 impl TypedConfig {
     /// Reads the TOML file at `path`. Each of `settings` is a `key=value` that goes before the
-    /// file's.
+    /// file's. Where one of them is another `method`, what the file says for its own method alone is
+    /// left out.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] with all that is wrong by itself: unknown and missing keys,
@@ -47,14 +51,27 @@ impl TypedConfig {
     pub fn parse(text: &str, path: impl AsRef<Path>, settings: &[String]) -> Result<Self, Error> {
         let path = path.as_ref();
         let mut entries = source::file(text, path).map_err(|p| Problems(vec![p]))?;
-        let mut problems = Vec::new();
+        let (of_file, mut problems) = (overrides::method(&entries), Vec::new());
         for setting in settings {
             match source::setting(setting) {
                 Ok((key, entry)) => drop(entries.insert(key, entry)),
                 Err(problem) => problems.push(problem),
             }
         }
-        Reader { schema: TrainingConfig::schema(), problems }.read(entries, path)
+        let left_out = overrides::leave_out(&mut entries, of_file);
+        let reader = Reader { schema: TrainingConfig::schema(), problems };
+        Ok(Self { left_out, ..reader.read(entries, path)? })
+    }
+
+    /// What of the file does not count, in words.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let keys: Vec<_> = self.left_out.iter().map(|key| format!("`{key}`")).collect();
+        let (file, method) = (self.file.as_deref().unwrap_or(Path::new("")), self.config.method);
+        let note = || {
+            let (file, keys) = (file.display(), keys.join(", "));
+            format!("left out of {file}, because {method} has no such settings: {keys}")
+        };
+        (!keys.is_empty()).then(note).into_iter().collect()
     }
 
     /// A problem of the setting `key`, at the place where it was typed.
@@ -71,10 +88,16 @@ struct Reader {
 
 impl Reader {
     fn read(mut self, entries: BTreeMap<String, Entry>, path: &Path) -> Result<TypedConfig, Error> {
-        let method = entries.get("method").and_then(|entry| entry.value.clone().try_into().ok());
+        let method = overrides::method(&entries);
         self.missing(&entries, path);
         let (mut table, mut places) = (Table::new(), BTreeMap::new());
-        for (key, Entry { value, place }) in entries {
+        for (key, entry) in entries {
+            let nested = nested::problems(&self.schema, &key, &entry);
+            if !nested.is_empty() {
+                self.problems.extend(nested);
+                continue;
+            }
+            let Entry { value, place, .. } = entry;
             if let Some((message, hint)) = self.refusal(&key, &value, method) {
                 self.problems.push(Problem { place: Some(place), message, hint });
                 continue;
@@ -89,7 +112,8 @@ impl Reader {
             let place = Some(Place::File(path.into()));
             Problems(vec![Problem { place, message: e.message().into(), hint: None }])
         })?;
-        let typed = TypedConfig { config, file: Some(path.into()), places };
+        let file = Some(path.to_owned());
+        let typed = TypedConfig { config, file, places, left_out: Vec::new() };
         typed.check()?;
         Ok(typed)
     }

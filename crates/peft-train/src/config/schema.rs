@@ -70,10 +70,17 @@ pub(super) fn expected(root: &Value, key: &str) -> String {
     describe(root, &root["properties"][key])
 }
 
-fn describe(root: &Value, schema: &Value) -> String {
-    if let Some(reference) = schema["$ref"].as_str() {
-        return describe(root, root.pointer(&reference[1..]).unwrap_or(&Value::Null));
+/// The schema itself, or the one it refers to.
+pub(super) fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => root.pointer(&reference[1..]).unwrap_or(&Value::Null),
+        None => schema,
     }
+}
+
+/// What a value must be, in words.
+pub(super) fn describe(root: &Value, schema: &Value) -> String {
+    let schema = resolved(root, schema);
     if let Some(choices) = choices(schema) {
         return format!("one of {}", choices.join(", "));
     }
@@ -87,6 +94,9 @@ fn describe(root: &Value, schema: &Value) -> String {
         Some("number") => "a number".into(),
         Some("boolean") => "true or false".into(),
         Some("array") => format!("a list, each item {}", describe(root, &schema["items"])),
+        Some("object") if schema["additionalProperties"].is_object() => {
+            format!("a table, each value {}", describe(root, &schema["additionalProperties"]))
+        }
         Some("object") => "a table".into(),
         _ => "a string".into(),
     }
@@ -145,7 +155,10 @@ mod tests {
             ("sample_packing", "true or false"),
             ("base_model", "a string"),
             ("dtype", r#"one of "f32", "bf16", "f16""#),
-            ("lr_scheduler", r#"one of "cosine", "cosine_restarts", "no_rewarming""#),
+            (
+                "lr_scheduler",
+                r#"one of "cosine", "cosine_restarts", "no_rewarming", "linear", "constant""#,
+            ),
             ("target_modules", "a string or a list, each item a string"),
             ("layers_to_transform", "a list, each item a whole number, 0 or more"),
             ("datasets", "a list, each item a table"),

@@ -3,11 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use peft_core::schedule::{LrScheduler, UpdateType};
+use indexmap::IndexMap;
+use peft_core::adapter::adalora::RankImportance;
+use peft_core::schedule::UpdateType;
 use peft_core::{Sensitivity, TargetModules};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lr_scheduler::LrShape;
 use super::{Devices, MethodName, Precision, Problem, Problems, defaults};
 use crate::Error;
 use crate::data::DatasetConfig;
@@ -67,6 +70,13 @@ pub struct TrainingConfig {
     pub lora_dropout: Option<f64>,
     /// Scale by `lora_alpha` over the square root of the rank (rsLoRA). Default: false.
     pub use_rslora: Option<bool>,
+    /// Ranks of some modules in place of `lora_r`: `{ q_proj = 16 }`. The first regular expression
+    /// that matches a module's path, or its end from a dot on, wins.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub rank_pattern: IndexMap<String, usize>,
+    /// `lora_alpha` of some modules, written like `rank_pattern`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub alpha_pattern: IndexMap<String, f64>,
     /// Learning rate of B as a multiple of that of A (LoRA+). Default: 1.
     pub loraplus_lr_ratio: Option<f64>,
 
@@ -86,6 +96,8 @@ pub struct TrainingConfig {
     pub delta_t: Option<usize>,
     /// Weight of the regulariser that keeps P and Q orthogonal. Default: 0.5.
     pub orth_reg_weight: Option<f64>,
+    /// How importance of ranks is measured. Default: `smoothed`.
+    pub importance: Option<RankImportance>,
 
     /// What to train on.
     pub datasets: Vec<DatasetConfig>,
@@ -125,21 +137,21 @@ pub struct TrainingConfig {
     /// Passes over the data.
     #[serde(default = "defaults::one")]
     pub num_epochs: NonZeroUsize,
-    /// Stop after that many optimizer steps, if the epochs have not ended before.
+    /// Optimizer steps of the run, in place of `num_epochs`.
     pub max_steps: Option<NonZeroUsize>,
 
     /// Peak learning rate. Default: the method's (LoSiA 2e-5, LoRA 2e-4, AdaLoRA 1e-3, full 2e-5).
     pub learning_rate: Option<f64>,
-    /// Shape of the learning rate. LoSiA has all of them; other methods have `cosine` alone: global
-    /// warm-up and one cosine. Default: `cosine`.
-    pub lr_scheduler: Option<LrScheduler>,
+    /// Shape of the learning rate: `cosine`, `linear` or `constant`; LoSiA: `cosine_restarts`,
+    /// `no_rewarming` or `cosine`. Default: `cosine`, LoSiA `cosine_restarts`, as in its paper's scripts.
+    pub lr_scheduler: Option<LrShape>,
     /// Share of the run spent warming up, in [0, 1].
     #[serde(default = "defaults::tenth")]
     pub warmup_ratio: f64,
-    /// Where the cosine ends, as a share of the peak, in [0, 1].
+    /// Where the decay ends, as a share of the peak, in [0, 1].
     #[serde(default = "defaults::tenth")]
     pub min_lr_ratio: f64,
-    /// Decoupled weight decay of what trains.
+    /// Decoupled weight decay of what trains, but for norms and biases.
     #[serde(default)]
     pub weight_decay: f64,
     /// Clips the global norm of the gradients of all that trains. 0: no clipping.
@@ -154,17 +166,23 @@ pub struct TrainingConfig {
     /// Steps between lines in `metrics.jsonl`.
     #[serde(default = "defaults::ten")]
     pub logging_steps: NonZeroUsize,
-    /// Steps between checkpoints. Default: one only when the run is interrupted.
-    pub save_steps: Option<NonZeroUsize>,
-    /// Checkpoints kept: the newest, and beside them the best. Default: all.
-    pub save_total_limit: Option<NonZeroUsize>,
+    /// Steps between validations, also within an epoch; one more is at the end of the run. Default:
+    /// one at the end of every epoch.
+    pub eval_steps: Option<NonZeroUsize>,
+    /// Steps between checkpoints; one more is written before every validation, and at the end. 0: one only
+    /// at the end, and when the run is interrupted.
+    #[serde(default = "defaults::save_steps")]
+    pub save_steps: usize,
+    /// Checkpoints kept: the newest, and beside them the best. 0: all.
+    #[serde(default = "defaults::two")]
+    pub save_total_limit: usize,
     /// Longest answer generated to measure exact match on the held-back samples before and after
     /// training, in tokens. 0: only the loss is measured.
     #[serde(default)]
     pub eval_max_new_tokens: usize,
     /// Checkpoint folder to go on from.
     pub resume_from_checkpoint: Option<PathBuf>,
-    /// Lets the run replace the checkpoints that an earlier one left in `output_dir`.
+    /// Lets the run remove what an earlier one left in `output_dir`.
     #[serde(default)]
     pub overwrite_output_dir: bool,
 }

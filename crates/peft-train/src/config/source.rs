@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::{Place, Problem};
@@ -13,6 +13,16 @@ use super::{Place, Problem};
 pub(super) struct Entry {
     pub value: Value,
     pub place: Place,
+    /// In a list of tables, the places of each table's keys; empty for what the command line says.
+    pub inner: Vec<BTreeMap<String, Place>>,
+}
+
+impl Entry {
+    /// Where `key` of table number `index` was typed, as near as that is known.
+    pub fn inner_place(&self, index: usize, key: &str) -> Place {
+        let inner = self.inner.get(index).and_then(|places| places.get(key));
+        inner.unwrap_or(&self.place).clone()
+    }
 }
 
 /// The top-level keys of the TOML in `text`.
@@ -23,17 +33,28 @@ pub(super) fn file(text: &str, path: &Path) -> Result<BTreeMap<String, Entry>, P
         hint: Some("strings stand in quotes, lists in brackets: `key = \"value\"`".into()),
     };
     let spans = DeTable::parse(text).map_err(broken)?;
-    let lines = spans.get_ref().keys().map(|key| {
-        let line = place(text, path, key.span().start);
-        (key.get_ref().to_string(), line)
-    });
-    let mut lines: BTreeMap<String, Place> = lines.collect();
+    let spans = spans.get_ref();
+    let mut places = places(spans, text, path);
     let values: Table = toml::from_str(text).map_err(broken)?;
     let entry = |(key, value): (String, Value)| {
-        let place = lines.remove(&key).unwrap_or_else(|| Place::File(path.into()));
-        (key, Entry { value, place })
+        let place = places.remove(&key).unwrap_or_else(|| Place::File(path.into()));
+        let inner = spans.get(key.as_str()).map(|value| inner_places(value.get_ref(), text, path));
+        (key, Entry { value, place, inner: inner.unwrap_or_default() })
     };
     Ok(values.into_iter().map(entry).collect())
+}
+
+/// Where the keys of `table` are.
+fn places(table: &DeTable<'_>, text: &str, path: &Path) -> BTreeMap<String, Place> {
+    let keys = table.keys();
+    keys.map(|key| (key.get_ref().to_string(), place(text, path, key.span().start))).collect()
+}
+
+/// Where the keys of the tables in a list are.
+fn inner_places(value: &DeValue<'_>, text: &str, path: &Path) -> Vec<BTreeMap<String, Place>> {
+    let items = value.as_array().into_iter().flat_map(|items| items.iter());
+    let tables = items.map(|item| item.get_ref().as_table());
+    tables.map(|table| table.map_or_else(BTreeMap::new, |t| places(t, text, path))).collect()
 }
 
 fn place(text: &str, path: &Path, offset: usize) -> Place {
@@ -62,7 +83,7 @@ pub(super) fn setting(text: &str) -> Result<(String, Entry), Problem> {
             return Err(problem(format!("`{key}`: {value} is not TOML: {reason}")));
         }
     };
-    Ok((key.into(), Entry { value, place: Place::CommandLine }))
+    Ok((key.into(), Entry { value, place: Place::CommandLine, inner: Vec::new() }))
 }
 
 #[cfg(test)]
@@ -77,6 +98,16 @@ mod tests {
             entries.iter().map(|(key, entry)| format!("{} {key}", entry.place)).collect();
         assert_eq!(lines, ["run.toml:2 a", "run.toml:4 b", "run.toml:7 c"]);
         assert_eq!(entries["b"].value, Value::Array(vec![2.into()]));
+    }
+
+    #[test]
+    fn keys_of_tables_in_a_list_know_their_lines() {
+        let text = "a = [\n  { b = 1,\n    c = 2 },\n  3,\n]\n[[d]]\ne = 1\n[[d]]\n\nf = 1\n";
+        let entries = file(text, Path::new("run.toml")).unwrap();
+        let line = |key: &str, index, inner| entries[key].inner_place(index, inner).to_string();
+        assert_eq!([line("a", 0, "b"), line("a", 0, "c")], ["run.toml:2", "run.toml:3"]);
+        assert_eq!([line("d", 0, "e"), line("d", 1, "f")], ["run.toml:7", "run.toml:10"]);
+        assert_eq!([line("a", 1, "x"), line("a", 9, "x")], ["run.toml:1"; 2], "the list's");
     }
 
     #[test]

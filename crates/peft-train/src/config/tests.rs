@@ -52,10 +52,16 @@ fn every_wrong_line_is_refused_with_its_place() {
              \"losia-pro\"\nhint: leave it out, or choose another method",
         ),
         (
-            "eval_steps = 10",
-            "run.toml:5: unknown key `eval_steps`\nhint: there is no such setting: the \
-             validation loss is measured at the end of every epoch",
+            "evals_per_epoch = 2",
+            "run.toml:5: unknown key `evals_per_epoch`\nhint: there is no such setting: the \
+             validation loss is measured every `eval_steps`, or without it at the end of every epoch",
         ),
+        (
+            "eval_steps = 10",
+            "run.toml:5: `eval_steps` is 10, but there is nothing to validate on\nhint: give \
+             `test_datasets` or a `val_set_size`, or leave `eval_steps` out",
+        ),
+        ("eval_steps = 0", "run.toml:5: `eval_steps` is 0, expected a whole number, 1 or more"),
         (
             "period = \"long\"",
             "run.toml:5: `period` is \"long\", expected a whole number, 1 or more",
@@ -103,7 +109,11 @@ fn every_wrong_line_is_refused_with_its_place() {
             "val_set_size = 1.5",
             "run.toml:5: `val_set_size` is 1.5, expected a share below 1 or a number",
         ),
-        ("[lora]\nr = 8", "run.toml:5: unknown key `lora`\nhint: did you mean `lora_r`?"),
+        (
+            "[lora]\nr = 8",
+            "run.toml:5: unknown key `lora`\nhint: there is no such setting: use `method = \"lora\"`; \
+             settings stand in no section",
+        ),
     ] {
         assert_eq!(refused(line, &[]), message, "{line}");
     }
@@ -156,8 +166,11 @@ fn datasets_are_checked_entry_by_entry() {
         let settings = [format!("datasets={text}")];
         refused("", &settings.each_ref().map(String::as_str))
     };
-    let unknown = datasets(r#"[{ path = "a", wieght = 2 }]"#);
-    assert!(unknown.starts_with("command line: `datasets`: unknown field `wieght`"), "{unknown}");
+    assert_eq!(
+        datasets(r#"[{ path = "a" }, { path = "b", wieght = 2 }]"#),
+        "command line: unknown key `datasets[1].wieght`\nhint: did you mean `weight`?"
+    );
+    assert_eq!(datasets("[{ type = 'text' }]"), "command line: `datasets`: missing field `path`");
     assert_eq!(
         datasets("a.jsonl"),
         "command line: `datasets` is \"a.jsonl\", expected a list, each item a table"
@@ -165,6 +178,55 @@ fn datasets_are_checked_entry_by_entry() {
     assert!(datasets("[]").starts_with("command line: `datasets` is empty"));
     let weight = datasets(r#"[{ path = "a", weight = 0 }]"#);
     assert!(weight.contains("dataset `a`: `weight` is 0, expected above 0"), "{weight}");
+}
+
+#[test]
+fn settings_of_a_dataset_are_refused_with_their_lines() {
+    for (line, message) in [
+        ("wieght = 2", "unknown key `test_datasets[0].wieght`\nhint: did you mean `weight`?"),
+        (
+            "rows = 2",
+            "unknown key `test_datasets[0].rows`\nhint: a dataset has columns, name, path, revision, \
+             split, type, weight",
+        ),
+        (
+            "type = \"chat_template\"",
+            "`test_datasets[0].type` is \"chat_template\", expected one of \"alpaca\", \
+             \"prompt-completion\", \"messages\", \"sharegpt\", \"text\"\n\
+             hint: did you mean `messages`?",
+        ),
+        ("weight = \"x\"", "`test_datasets[0].weight` is \"x\", expected a number"),
+        (
+            "columns = { output = 3 }",
+            "`test_datasets[0].columns` is { output = 3 }, expected a table, each value a string",
+        ),
+    ] {
+        let text = format!("[[test_datasets]]\npath = \"t\"\n{line}");
+        assert_eq!(refused(&text, &[]), format!("run.toml:7: {message}"), "{line}");
+    }
+}
+
+#[test]
+fn another_method_leaves_out_what_is_the_file_s_own() {
+    let file = "period = 9\nlr_scheduler = \"no_rewarming\"\nlearning_rate = 0.5\n";
+    let typed = parse(file, &["method=lora", "lora_r=4"]).unwrap();
+    let TrainingConfig { period, lr_scheduler, learning_rate, lora_r, .. } = typed.config;
+    assert_eq!((period, lr_scheduler, learning_rate, lora_r), (None, None, Some(0.5), Some(4)));
+    let note = "left out of run.toml, because lora has no such settings: `lr_scheduler`, `period`";
+    assert_eq!(typed.notes(), [note]);
+
+    let typed = parse(file, &["method=losia"]).unwrap();
+    assert_eq!((typed.config.period, typed.notes().len()), (Some(9), 0), "a method that has them");
+    let refusal = "`lora_r` is a setting of lora, dora and pissa, but `method` is";
+    for (file, settings, place) in [
+        ("", ["method=full", "lora_r=4"], "command line"), // not of the file
+        ("lora_r = 4", ["method=full", "seed=1"], "run.toml:5"), // of a third method
+    ] {
+        let message = refused(file, &settings);
+        assert!(message.starts_with(&format!("{place}: {refusal} \"full\"")), "{message}");
+    }
+    let message = refused(file, &["method=lora", "period=5"]);
+    assert!(message.starts_with("command line: `period` is a setting of losia-pro"), "{message}");
 }
 
 #[test]

@@ -1,13 +1,6 @@
 //! The samples as Burn's data loader.
 
-use std::{
-    num::NonZeroUsize,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{num::NonZeroUsize, ops::Range, sync::Arc};
 
 use burn::{
     data::{
@@ -19,18 +12,38 @@ use burn::{
 
 use super::{Batch, Sample, epoch_order, order::group_by_length, share::Share};
 
-/// Batches of samples, one epoch per call of [`iter`](DataLoader::iter).
+/// What one call of [`iter`](DataLoader::iter) yields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The epoch whose order it has, from 0.
+    pub epoch: u64,
+    /// Its batches by their numbers in the epoch; those beyond the epoch's end do not count.
+    pub batches: Range<usize>,
+}
+
+impl Part {
+    /// All of an epoch.
+    pub fn whole(epoch: u64) -> Self {
+        Self { epoch, batches: 0..usize::MAX }
+    }
+
+    /// No batch.
+    pub fn nothing() -> Self {
+        Self { epoch: 0, batches: 0..0 }
+    }
+}
+
+/// Batches of samples.
 ///
-/// The Learner does not say which epoch it asks for, so the loader counts: every call of `iter`
-/// takes the next epoch. That counter is the loader's only state. It starts where
-/// [`resume_at`](Self::resume_at) puts it (at epoch 0 by default), and a loader made by
-/// [`to_device`](DataLoader::to_device) or [`slice`](DataLoader::slice) begins at its parent's
-/// present epoch and then counts for itself. What an epoch holds is a pure function of the seed
-/// and the epoch's number; the last batch of an epoch may be smaller than the others.
+/// The Learner does not say which epoch it asks for, so every call of [`iter`](DataLoader::iter)
+/// asks the function given to [`yielding`](Self::yielding), and the loader itself has no state. What
+/// an epoch holds is a pure function of the seed and the epoch's number; the last batch of an epoch
+/// may be smaller than the others.
 ///
 /// A slice is a range of positions of each epoch's order, so the slices of an epoch together are
 /// that epoch, whatever devices they run on. A loader that is [`dealt_to`](Self::dealt_to) several
 /// devices is sliced otherwise.
+#[derive(Clone)]
 pub struct BatchLoader {
     samples: Arc<[Sample]>,
     positions: Range<usize>,
@@ -39,20 +52,12 @@ pub struct BatchLoader {
     batches_per_step: NonZeroUsize,
     seed: Option<u64>,
     group_by_length: bool,
-    resume: Resume,
-    next_epoch: AtomicU64,
+    part: Arc<dyn Fn() -> Part + Send + Sync>,
     device: Device,
 }
 
-/// The batches of `epoch` that were consumed before the run was resumed.
-#[derive(Clone, Copy, Default)]
-struct Resume {
-    epoch: u64,
-    batches: usize,
-}
-
 impl BatchLoader {
-    /// A loader that yields `samples` in their own order, as validation wants it.
+    /// A loader that yields all `samples` in their own order, as validation wants it.
     pub fn new(samples: Vec<Sample>, batch_size: NonZeroUsize, device: Device) -> Self {
         Self {
             positions: 0..samples.len(),
@@ -62,8 +67,7 @@ impl BatchLoader {
             batches_per_step: NonZeroUsize::MIN,
             seed: None,
             group_by_length: false,
-            resume: Resume::default(),
-            next_epoch: AtomicU64::new(0),
+            part: Arc::new(|| Part::whole(0)),
             device,
         }
     }
@@ -94,27 +98,11 @@ impl BatchLoader {
         Self { share: Share::of_all(devices), ..self }
     }
 
-    /// Goes on in the middle of `epoch` (counted from 0, where the Learner counts from 1): the
-    /// first `iter` leaves out its first `batches` batches. A slice leaves out as many of its own,
-    /// and the share of a device those of them that are its own.
-    pub fn resume_at(self, epoch: u64, batches: usize) -> Self {
-        Self { resume: Resume { epoch, batches }, next_epoch: AtomicU64::new(epoch), ..self }
-    }
-
-    /// The same loader with a counter of its own.
-    pub(crate) fn fork(&self) -> Self {
-        Self {
-            samples: self.samples.clone(),
-            positions: self.positions.clone(),
-            share: self.share,
-            batch_size: self.batch_size,
-            batches_per_step: self.batches_per_step,
-            seed: self.seed,
-            group_by_length: self.group_by_length,
-            resume: self.resume,
-            next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::Relaxed)),
-            device: self.device.clone(),
-        }
+    /// Yields what `part` says at each call of [`iter`](DataLoader::iter), where without it each
+    /// yields all of epoch 0. A slice yields as many of its own batches, and the share of a device
+    /// those of them that are its own.
+    pub fn yielding(self, part: impl Fn() -> Part + Send + Sync + 'static) -> Self {
+        Self { part: Arc::new(part), ..self }
     }
 
     /// Indices of this loader's samples in `epoch`.
@@ -126,11 +114,6 @@ impl BatchLoader {
             order = group_by_length(order, self.batch_size.get(), seed, epoch, length);
         }
         order[self.positions.clone()].to_vec()
-    }
-
-    /// The first batch of `epoch` that this loader has still to yield.
-    fn first(&self, epoch: u64) -> usize {
-        self.share.after(if epoch == self.resume.epoch { self.resume.batches } else { 0 })
     }
 
     /// The samples of batch `index`, as positions in this loader's order.
@@ -148,8 +131,9 @@ impl BatchLoader {
 
 impl DataLoader<Batch> for BatchLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
-        let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-        Box::new(Epoch { loader: self, order: self.order(epoch), next: self.first(epoch) })
+        let Part { epoch, batches } = (self.part)();
+        let next = self.share.after(batches.start);
+        Box::new(Batches { loader: self, order: self.order(epoch), next, end: batches.end })
     }
 
     fn num_items(&self) -> usize {
@@ -159,28 +143,31 @@ impl DataLoader<Batch> for BatchLoader {
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(Self { device: device.clone(), ..self.fork() })
+        Arc::new(Self { device: device.clone(), ..self.clone() })
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
         if let Some(share) = self.share.part_at(start, self.positions.len()) {
-            return Arc::new(Self { share, ..self.fork() });
+            return Arc::new(Self { share, ..self.clone() });
         }
         let at =
             |offset: usize| self.positions.start.saturating_add(offset).min(self.positions.end);
-        Arc::new(Self { positions: at(start)..at(end).max(at(start)), ..self.fork() })
+        Arc::new(Self { positions: at(start)..at(end).max(at(start)), ..self.clone() })
     }
 }
 
-/// The rest of one epoch.
-struct Epoch<'a> {
+/// The batches of a [`Part`].
+struct Batches<'a> {
     loader: &'a BatchLoader,
+    /// That of the epoch.
     order: Vec<usize>,
     /// The next batch.
     next: usize,
+    /// The first batch after the part.
+    end: usize,
 }
 
-impl Epoch<'_> {
+impl Batches<'_> {
     /// Targets of the optimizer step that batch `index` belongs to.
     fn step_targets(&self, index: usize) -> usize {
         let per_step = self.loader.batches_per_step.get();
@@ -189,13 +176,13 @@ impl Epoch<'_> {
     }
 }
 
-impl Iterator for Epoch<'_> {
+impl Iterator for Batches<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next;
         let rows = &self.order[self.loader.rows(index)];
-        if rows.is_empty() {
+        if rows.is_empty() || index >= self.end {
             return None;
         }
         let samples: Vec<_> = rows.iter().map(|row| &self.loader.samples[*row]).collect();
@@ -205,8 +192,8 @@ impl Iterator for Epoch<'_> {
     }
 }
 
-impl DataLoaderIterator<Batch> for Epoch<'_> {
-    /// Samples consumed in this epoch, those before a resume included.
+impl DataLoaderIterator<Batch> for Batches<'_> {
+    /// Samples of the epoch consumed, those before the part included.
     fn progress(&self) -> Progress {
         let (done, all) = match self.loader.share.tells_progress() {
             true => (self.loader.rows(self.next).start, self.order.len()),
@@ -218,6 +205,8 @@ impl DataLoaderIterator<Batch> for Epoch<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     const SAMPLES: u32 = 11;
@@ -230,8 +219,8 @@ mod tests {
         BatchLoader::new(samples.collect(), batch_size, Device::default())
     }
 
-    /// The next epoch's batches, each as the first tokens of its rows.
-    fn epoch(loader: &dyn DataLoader<Batch>) -> Vec<Vec<i64>> {
+    /// The batches of one `iter`, each as the first tokens of its rows.
+    fn batches(loader: &dyn DataLoader<Batch>) -> Vec<Vec<i64>> {
         let first_column = |batch: Batch| {
             let rows = batch.input_ids.dims()[0];
             let ids = batch.input_ids.slice([0..rows, 0..1]).into_data();
@@ -246,72 +235,88 @@ mod tests {
         order.into_iter().map(|index| 100 + index as i64).collect()
     }
 
+    /// The batches of `epoch` from batch `first` on.
+    fn from(epoch: u64, first: usize) -> impl Fn() -> Part {
+        move || Part { batches: first..usize::MAX, ..Part::whole(epoch) }
+    }
+
     #[test]
-    fn without_a_seed_every_epoch_is_in_order_and_keeps_its_last_batch() {
+    fn without_a_seed_samples_are_in_order_and_the_last_batch_is_kept() {
         let loader = loader();
-        let batches = [vec![100, 101, 102, 103], vec![104, 105, 106, 107], vec![108, 109, 110]];
-        assert_eq!(epoch(&loader), batches);
-        assert_eq!(epoch(&loader), batches);
+        let want = [vec![100, 101, 102, 103], vec![104, 105, 106, 107], vec![108, 109, 110]];
+        assert_eq!(batches(&loader), want);
+        assert_eq!(batches(&loader), want);
         assert_eq!(loader.num_items(), 11);
     }
 
     #[test]
-    fn every_call_of_iter_is_the_next_epoch() {
-        let loader = loader().shuffled(7);
+    fn every_call_of_iter_asks_what_to_yield() {
+        let calls = AtomicU64::new(0);
+        let loader = loader()
+            .shuffled(7)
+            .yielding(move || Part::whole(calls.fetch_add(1, Ordering::Relaxed)));
         for number in 0..3 {
-            assert_eq!(epoch(&loader).concat(), expected(7, number));
+            assert_eq!(batches(&loader).concat(), expected(7, number));
         }
     }
 
     #[test]
-    fn a_resumed_loader_yields_the_remaining_batches() {
-        let whole = loader().shuffled(7);
-        let epochs = [epoch(&whole), epoch(&whole), epoch(&whole)];
-        let resumed = loader().shuffled(7).resume_at(1, 2);
-        assert_eq!(epoch(&resumed), epochs[1][2..]);
-        assert_eq!(epoch(&resumed), epochs[2]);
-        let at_the_end = loader().shuffled(7).resume_at(1, 3);
-        assert!(epoch(&at_the_end).is_empty());
-        assert_eq!(epoch(&at_the_end), epochs[2]);
-    }
-
-    #[test]
-    fn progress_counts_the_samples_skipped_by_a_resume() {
-        let resumed = loader().shuffled(7).resume_at(0, 1);
-        let mut batches = resumed.iter();
-        let mut seen = vec![batches.progress().items_processed];
-        while batches.next().is_some() {
-            seen.push(batches.progress().items_processed);
+    fn a_part_has_its_batches_of_the_epoch() {
+        let of = |batches: Range<usize>| {
+            let part = move || Part { epoch: 1, batches: batches.clone() };
+            loader().shuffled(7).yielding(part)
+        };
+        let whole = expected(7, 1);
+        for (range, want) in [
+            (0..2, &whole[..8]),
+            (1..2, &whole[4..8]),
+            (2..5, &whole[8..]),
+            (3..usize::MAX, &whole[..0]),
+        ] {
+            assert_eq!(batches(&of(range.clone())).concat(), want, "{range:?}");
         }
-        assert_eq!(seen, [4, 8, 11]);
-        assert!(batches.progress().is_completed());
+        assert!(batches(&loader().yielding(Part::nothing)).is_empty());
     }
 
     #[test]
-    fn a_loader_moved_to_a_device_keeps_its_place_and_counts_for_itself() {
-        let parent = loader().shuffled(7).resume_at(4, 1);
-        let moved = parent.to_device(&Device::default());
-        assert_eq!(epoch(&*moved).concat(), expected(7, 4)[4..]);
-        assert_eq!(epoch(&parent).concat(), expected(7, 4)[4..]);
-        assert_eq!(epoch(&*moved).concat(), expected(7, 5));
+    fn progress_counts_the_samples_of_the_epoch_before_the_part() {
+        let part = loader().yielding(|| Part { epoch: 0, batches: 1..2 });
+        let rest = loader().yielding(from(0, 1));
+        for (loader, want) in [(part, &[4, 8][..]), (rest, &[4, 8, 11])] {
+            let mut batches = loader.iter();
+            let mut seen = vec![batches.progress().items_processed];
+            while batches.next().is_some() {
+                seen.push(batches.progress().items_processed);
+            }
+            assert_eq!(seen, want);
+            assert_eq!(batches.progress().is_completed(), want.ends_with(&[11]));
+        }
+    }
+
+    #[test]
+    fn a_loader_moved_to_a_device_yields_the_same() {
+        let loader = loader().shuffled(7).yielding(from(4, 1));
+        let moved = loader.to_device(&Device::default());
+        assert_eq!(batches(&*moved).concat(), expected(7, 4)[4..]);
+        assert_eq!(batches(&*moved), batches(&loader));
     }
 
     #[test]
     fn slices_share_out_each_epoch() {
-        let parent = loader().shuffled(7);
-        let slices = [parent.slice(0, 5), parent.slice(5, 11)];
         for number in 0..2 {
-            let halves = slices.each_ref().map(|slice| epoch(&**slice).concat());
+            let whole = loader().shuffled(7).yielding(from(number, 0));
+            let slices = [whole.slice(0, 5), whole.slice(5, 11)];
+            let halves = slices.each_ref().map(|slice| batches(&**slice).concat());
             assert_eq!(halves.concat(), expected(7, number));
+            let inner = slices[1].slice(2, 99);
+            assert_eq!(inner.num_items(), 4);
+            assert_eq!(batches(&*inner).concat(), expected(7, number)[7..]);
         }
-        let inner = slices[1].slice(2, 99);
-        assert_eq!(inner.num_items(), 4);
-        assert_eq!(epoch(&*inner).concat(), expected(7, 2)[7..]);
     }
 
     #[test]
-    fn a_slice_of_a_resumed_loader_leaves_out_its_own_batches() {
-        let slice = loader().shuffled(7).resume_at(0, 1).slice(5, 11);
-        assert_eq!(epoch(&*slice).concat(), expected(7, 0)[9..]);
+    fn a_slice_of_a_part_leaves_out_its_own_batches() {
+        let slice = loader().shuffled(7).yielding(from(0, 1)).slice(5, 11);
+        assert_eq!(batches(&*slice).concat(), expected(7, 0)[9..]);
     }
 }

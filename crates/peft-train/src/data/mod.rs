@@ -35,7 +35,7 @@ pub use error::DataError;
 pub use example::Example;
 pub use format::{Columns, DataFormat, alpaca_prompt};
 pub use hub::Hub;
-pub use loader::BatchLoader;
+pub use loader::{BatchLoader, Part};
 pub use order::epoch_order;
 pub use pack::pack;
 pub use peft_llama::ChatMessage;

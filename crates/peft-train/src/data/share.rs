@@ -46,7 +46,7 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Batch, BatchLoader, Sample};
+    use crate::data::{Batch, BatchLoader, Part, Sample};
     use burn::data::dataloader::split::split_dataloader;
     use burn::data::dataloader::{DataLoader, Progress};
     use burn::tensor::Device;
@@ -86,20 +86,22 @@ mod tests {
 
     #[test]
     fn devices_get_consecutive_batches_and_the_last_round_may_be_short() {
-        for (devices, consumed, want, done) in [
-            (2, 0, vec![vec![0, 1], vec![2, 3], vec![4, 5]], vec![4, 8, 11]),
-            (2, 4, vec![vec![4, 5]], vec![11]),
-            (3, 0, vec![vec![0, 1, 2], vec![3, 4, 5]], vec![6, 11]),
-            (4, 0, vec![vec![0, 1, 2, 3], vec![4, 5]], vec![8, 11]),
-            (4, 4, vec![vec![4, 5]], vec![11]),
-            (5, 0, vec![vec![0, 1, 2, 3, 4], vec![5]], vec![10, 11]),
+        for (devices, batches, want, done) in [
+            (2, 0..99, vec![vec![0, 1], vec![2, 3], vec![4, 5]], vec![4, 8, 11]),
+            (2, 4..99, vec![vec![4, 5]], vec![11]),
+            (2, 0..4, vec![vec![0, 1], vec![2, 3]], vec![4, 8]),
+            (2, 2..4, vec![vec![2, 3]], vec![8]),
+            (3, 0..99, vec![vec![0, 1, 2], vec![3, 4, 5]], vec![6, 11]),
+            (3, 0..3, vec![vec![0, 1, 2]], vec![6]),
+            (4, 0..99, vec![vec![0, 1, 2, 3], vec![4, 5]], vec![8, 11]),
+            (4, 4..99, vec![vec![4, 5]], vec![11]),
+            (5, 0..99, vec![vec![0, 1, 2, 3, 4], vec![5]], vec![10, 11]),
         ] {
-            let loader = loader().shuffled(7).dealt_to(of(devices)).resume_at(0, consumed);
-            let rounds = rounds(loader, devices);
-            let last = rounds.len() - 1;
-            for (at, (_, progress)) in rounds.iter().enumerate() {
-                assert_eq!((progress.items_processed, progress.items_total), (done[at], SAMPLES));
-                assert_eq!(progress.is_completed(), at == last);
+            let part = move || Part { epoch: 0, batches: batches.clone() };
+            let rounds = rounds(loader().shuffled(7).dealt_to(of(devices)).yielding(part), devices);
+            for ((_, progress), done) in rounds.iter().zip(&done) {
+                assert_eq!((progress.items_processed, progress.items_total), (*done, SAMPLES));
+                assert_eq!(progress.is_completed(), *done == SAMPLES);
             }
             let indices: Vec<_> = rounds.into_iter().map(|(indices, _)| indices).collect();
             assert_eq!(indices, want, "{devices} devices");

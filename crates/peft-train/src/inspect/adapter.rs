@@ -10,9 +10,10 @@ use super::{InspectOptions, Inspection, TensorGroup, model};
 use crate::Error;
 
 pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspection, Error> {
-    let catalogue = options.base.map(|base| model::catalogue(base, options.device)).transpose()?;
+    let base = options.base();
+    let catalogue = base.map(|base| model::catalogue(base, options.device)).transpose()?;
     let mut inspection = checked(path, catalogue.as_ref())?;
-    if let Some(base) = options.base {
+    if let Some(base) = base {
         inspection.facts.push(("fits", base.display().to_string()));
     }
     Ok(inspection)

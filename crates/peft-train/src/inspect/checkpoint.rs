@@ -1,11 +1,16 @@
 //! A checkpoint of a run.
 
 use indicatif::{DecimalBytes, HumanCount};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{InspectOptions, Inspection, model};
+use peft_llama::Checkpoint;
+
+use super::{InspectOptions, Inspection, TensorGroup, model};
 use crate::Error;
-use crate::run::{BaseIdentity, CheckpointManifest, Progress};
+use crate::config::TypedConfig;
+use crate::folder::CONFIG;
+use crate::run::{CheckpointManifest, Progress, stored_tensors};
+use crate::trained::{Origin, run_of};
 
 pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspection, Error> {
     let manifest = checked(path)?;
@@ -20,16 +25,25 @@ pub(super) fn inspect(path: &Path, options: InspectOptions<'_>) -> Result<Inspec
         ("size", DecimalBytes(bytes).to_string()),
     ];
     facts.extend(loss_scale.map(|scale| ("loss scale", scale.factor.to_string())));
-    if let Some(base) = options.base {
-        model::catalogue(base, options.device)?;
-        check_base(path, &manifest, base)?;
-        facts.push(("fits", base.display().to_string()));
+    let config = run_of(path)?.join(CONFIG);
+    let config = config.exists().then(|| TypedConfig::read(&config, &[])).transpose()?;
+    let of_run = || config.as_ref().map(|typed| typed.config.base_model.clone());
+    if let Some(base) = options.base().map(PathBuf::from).or_else(of_run) {
+        let is_named = options.base().is_some();
+        facts.extend(match is_named || base.exists() {
+            true => of_base(path, &manifest, &base, config.is_some(), options)?,
+            false => vec![super::gone(&base)],
+        });
     }
     let digests = files.iter().map(|(name, file)| {
         ("file", format!("{name}, {} bytes, SHA-256 {}", file.size, file.sha256))
     });
     facts.extend(digests);
-    Ok(Inspection { facts, tensors: Vec::new() })
+    let mut tensors = Vec::new();
+    for (name, shape, dtype) in stored_tensors(path)? {
+        TensorGroup::add(&mut tensors, &name, &shape, dtype);
+    }
+    Ok(Inspection { facts, tensors })
 }
 
 /// The manifest of a checkpoint all of whose files read as it says.
@@ -39,24 +53,25 @@ pub(super) fn checked(path: &Path) -> Result<CheckpointManifest, Error> {
     Ok(manifest)
 }
 
-/// Refuses a base other than the one the run was started with.
-pub(super) fn check_base(
+/// What the checkpoint is on the model in the folder `base`. What trained it is known where its run
+/// has a configuration.
+fn of_base(
     path: &Path,
     manifest: &CheckpointManifest,
     base: &Path,
-) -> Result<(), Error> {
-    let Some(expected) = &manifest.run.base else { return Ok(()) };
-    let found = BaseIdentity::of(base)?;
-    let parts = [
-        ("config.json", expected.config == found.config),
-        ("weights", expected.weights == found.weights),
-        ("tokenizer.json", expected.tokenizer == found.tokenizer),
-    ];
-    match parts.into_iter().find(|(_, same)| !same) {
-        None => Ok(()),
-        Some((part, _)) => {
-            let reason = format!("belongs to another base than `{}`: other {part}", base.display());
-            Err(Error::checkpoint(path, reason))
-        }
+    has_config: bool,
+    options: InspectOptions<'_>,
+) -> Result<Vec<(&'static str, String)>, Error> {
+    let catalogue = model::catalogue(base, options.device)?;
+    let mut facts = Vec::new();
+    if has_config {
+        let origin = Origin::of(path, manifest, &Checkpoint::open(base)?)?;
+        facts.push(model::trains(&origin.outline(&catalogue)?));
     }
+    manifest.check_base(path, base)?;
+    facts.push(match manifest.run.base {
+        Some(_) => ("fits", base.display().to_string()),
+        None => ("base", "not compared: the checkpoint does not say what it was trained on".into()),
+    });
+    Ok(facts)
 }

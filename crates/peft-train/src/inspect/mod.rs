@@ -21,12 +21,20 @@ pub use tensors::TensorGroup;
 /// What is inspected, beside the folder itself.
 #[derive(Clone, Copy)]
 pub struct InspectOptions<'a> {
-    /// Folder of the base model that an adapter, checkpoint or run must fit.
+    /// Folder of the base model that an adapter, checkpoint or run must fit. Not for a model.
     pub base: Option<&'a Path>,
-    /// A configuration whose method is asked what it would take of a model.
+    /// A configuration whose method is asked what it would take of a model, and whose base model an
+    /// adapter, checkpoint or run must fit, unless `base` is given.
     pub config: Option<&'a TypedConfig>,
     /// A device, which is asked for nothing but small adapters.
     pub device: &'a Device,
+}
+
+impl<'a> InspectOptions<'a> {
+    /// The base model that was named.
+    fn base(&self) -> Option<&'a Path> {
+        self.base.or_else(|| self.config.map(|typed| typed.config.base_model.as_path()))
+    }
 }
 
 /// A folder whose content is in order.
@@ -41,8 +49,8 @@ pub struct Inspection {
 /// Inspects the folder `path`. `watch` is told bytes read and bytes to read of the weights.
 ///
 /// # Errors
-/// [`Error::NothingToInspect`] for a folder of none of the known kinds; otherwise whatever is wrong
-/// with it, by name.
+/// [`Error::NothingToInspect`] for a folder of none of the known kinds, [`Error::NoBase`] for a model
+/// that is to fit a base; otherwise whatever is wrong with it, by name.
 pub fn inspect(
     path: &Path,
     options: InspectOptions<'_>,
@@ -50,10 +58,16 @@ pub fn inspect(
 ) -> Result<Inspection, Error> {
     match Kind::of(path)? {
         Kind::Adapter => adapter::inspect(path, options),
+        Kind::Model if options.base.is_some() => Err(Error::NoBase { path: path.into() }),
         Kind::Model => model::inspect(path, options, watch),
         Kind::Checkpoint => checkpoint::inspect(path, options),
         Kind::Run => run::inspect(path, options, watch),
     }
+}
+
+/// What is said of a run's base that is not there any more.
+fn gone(base: &Path) -> (&'static str, String) {
+    ("base", format!("{} is gone, and nothing was compared with it", base.display()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,13 +4,13 @@ use indicatif::{DecimalBytes, HumanCount};
 use std::path::Path;
 
 use burn::tensor::Device;
-use peft_core::{Catalogue, Outline, TargetModules, Targeting};
+use peft_core::{Catalogue, Outline, ParamCounts, TargetModules, Targeting};
 use peft_llama::{ChatTemplate, Checkpoint, DecoderConfig, Tokenizer};
 
 use super::{InspectOptions, Inspection, TensorGroup};
 use crate::Error;
 use crate::config::{Problems, TypedConfig};
-use crate::plan::MethodSettings;
+use crate::plan::{MethodSettings, output_head};
 
 pub(super) fn inspect(
     path: &Path,
@@ -97,10 +97,7 @@ fn targets(
     decoder: &DecoderConfig,
     config: Option<&TypedConfig>,
 ) -> Result<Vec<(&'static str, String)>, Error> {
-    let head = match decoder.tie_word_embeddings {
-        true => "model.embed_tokens.weight",
-        false => "lm_head.weight",
-    };
+    let head = output_head(decoder);
     let Some(typed) = config else {
         let all = TargetModules::all_linear();
         let weights = Targeting::of(&all).select(catalogue, Some(head))?;
@@ -114,15 +111,14 @@ fn targets(
     let outline =
         settings.build().and_then(|mut method| Outline::new(&mut *method, &tuner, catalogue));
     let outline = outline.map_err(|e| Problems(vec![typed.method_problem(&e)]))?;
-    let share = 100.0 * outline.counts.trainable as f64 / outline.counts.total as f64;
-    Ok(vec![
-        ("targets", format!("{}: {}", config.method, crate::plan::adapted(&outline))),
-        (
-            "trains",
-            format!(
-                "{} parameters at a time ({share:.2} %)",
-                HumanCount(outline.counts.trainable as u64)
-            ),
-        ),
-    ])
+    let targets = format!("{}: {}", config.method, crate::plan::adapted(&outline));
+    Ok(vec![("targets", targets), trains(&outline)])
+}
+
+/// How many parameters a method trains.
+pub(super) fn trains(outline: &Outline) -> (&'static str, String) {
+    let ParamCounts { trainable, total } = outline.counts;
+    let share = 100.0 * trainable as f64 / total as f64;
+    let trainable = HumanCount(trainable as u64);
+    ("trains", format!("{trainable} parameters at a time ({share:.2} %)"))
 }

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{InspectOptions, Inspection, adapter, checkpoint, model};
 use crate::Error;
-use crate::config::TypedConfig;
-use crate::folder::{ADAPTER, FINAL};
-use crate::plan::output::CONFIG;
-use crate::report::{History, MetricsLog, RunReport};
+use crate::config::{TrainingConfig, TypedConfig};
+use crate::folder::{ADAPTER, CONFIG, FINAL};
+use crate::report::{History, MetricsLog, RunReport, RunStatus};
 use crate::run::list_checkpoints;
 
 pub(super) fn inspect(
@@ -18,17 +17,23 @@ pub(super) fn inspect(
     let config = optional(path, CONFIG, |file| TypedConfig::read(file, &[]))?;
     let report = optional(path, RunReport::FILE_NAME, |_| RunReport::read(path))?;
     let history = optional(path, MetricsLog::FILE_NAME, |_| History::read(path))?;
-    let base = base(options.base, config.as_ref());
+    let of_run = config.as_ref().map(|typed| typed.config.base_model.clone());
+    let is_gone = options.base().is_none() && of_run.as_ref().is_some_and(|base| !base.exists());
+    let base = options.base().map(PathBuf::from).or_else(|| of_run.clone().filter(|_| !is_gone));
 
     let mut facts = Vec::new();
     facts.extend(config.as_ref().map(|typed| ("method", typed.config.method.to_string())));
     facts.extend(report.as_ref().map(|report| ("run", describe(report))));
     facts.extend(history.as_ref().map(|history| ("log", last_loss(history))));
     facts.extend(base.as_deref().map(|base| ("base", base.display().to_string())));
+    facts.extend(of_run.as_deref().filter(|_| is_gone).map(super::gone));
+    if let Some((typed, report)) = config.as_ref().zip(report.as_ref()) {
+        check_results(path, &typed.config, report.status)?;
+    }
     for (_, dir) in list_checkpoints(path)? {
         let manifest = checkpoint::checked(&dir)?;
         if let Some(base) = &base {
-            checkpoint::check_base(&dir, &manifest, base)?;
+            manifest.check_base(&dir, base)?;
         }
         facts.push(("checkpoint", format!("{}: whole", dir.display())));
     }
@@ -58,10 +63,15 @@ fn optional<T>(
     file.exists().then(|| read(file)).transpose()
 }
 
-/// The base model that was named, or that of the run, if it is still there.
-fn base(named: Option<&Path>, config: Option<&TypedConfig>) -> Option<PathBuf> {
-    let of_run = || config.map(|typed| typed.config.base_model.clone()).filter(|dir| dir.exists());
-    named.map(Path::to_owned).or_else(of_run)
+/// A completed run has left all that it writes.
+fn check_results(path: &Path, config: &TrainingConfig, status: RunStatus) -> Result<(), Error> {
+    let written = [(FINAL, true), (ADAPTER, config.writes_adapter())];
+    let expected = written.into_iter().filter(|(_, is_written)| *is_written).map(|(name, _)| name);
+    let missing = { expected }.find(|name| !path.join(name).exists());
+    match missing.filter(|_| status == RunStatus::Completed) {
+        None => Ok(()),
+        Some(missing) => Err(Error::ResultMissing { path: path.into(), missing }),
+    }
 }
 
 fn describe(report: &RunReport) -> String {

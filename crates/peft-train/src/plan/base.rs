@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::Device;
 use peft_core::{Catalogue, device_by_name};
-use peft_llama::{ChatTemplate, Checkpoint, LoadDType, Tokenizer};
+use peft_llama::{ChatTemplate, Checkpoint, DecoderConfig, LoadDType, Tokenizer};
 
 use super::problem;
 use crate::config::{Problem, TrainingConfig, TypedConfig};
@@ -94,6 +94,14 @@ fn sequence_len(
     }
 }
 
+/// The weight that logits are computed with.
+pub(crate) fn output_head(config: &DecoderConfig) -> &'static str {
+    match config.tie_word_embeddings {
+        true => "model.embed_tokens.weight",
+        false => "lm_head.weight",
+    }
+}
+
 impl Base {
     /// The device that the model is loaded on.
     pub fn device(&self) -> &Device {
@@ -102,10 +110,7 @@ impl Base {
 
     /// The weight that logits are computed with.
     pub fn output_head(&self) -> &'static str {
-        match self.checkpoint.config().tie_word_embeddings {
-            true => "model.embed_tokens.weight",
-            false => "lm_head.weight",
-        }
+        output_head(self.checkpoint.config())
     }
 
     pub fn notes(&self) -> Vec<String> {

@@ -9,6 +9,8 @@ use crate::config::{Problems, TrainingConfig, TypedConfig};
 use crate::data::{
     DataOptions, DatasetConfig, Hub, PAD_TO_MULTIPLE_OF, Prepared, PreparedDataset, Sample,
 };
+use crate::report::{DataReport, DatasetReport};
+use crate::run::hash_samples;
 
 /// What is trained and measured on.
 #[derive(Debug)]
@@ -49,7 +51,15 @@ pub(super) fn read(
         valid = test.train;
         datasets.extend(test.datasets);
     }
-    Ok(Data { train, valid, datasets })
+    let data = Data { train, valid, datasets };
+    match data.none_held_back(config.val_set_size).zip(config.eval_steps) {
+        None => Ok(data),
+        Some((none, eval_steps)) => {
+            let message = format!("`eval_steps` is {eval_steps}, but {none}");
+            let hint = "raise `val_set_size`, or leave `eval_steps` out";
+            Err(Problems(vec![typed.problem("eval_steps", message, Some(hint.into()))]).into())
+        }
+    }
 }
 
 /// A tokenizer may know tokens that the model has no embedding for.
@@ -69,8 +79,26 @@ impl Data {
         lengths.max().unwrap_or(0).next_multiple_of(PAD_TO_MULTIPLE_OF)
     }
 
-    /// What was lost on the way.
-    pub fn notes(&self) -> Vec<String> {
+    /// What `run.json` says of it.
+    pub fn report(&self) -> DataReport {
+        let dataset = |dataset: &PreparedDataset| DatasetReport {
+            path: dataset.path.clone(),
+            samples: dataset.samples,
+            tokens: dataset.tokens,
+            truncated: dataset.truncated,
+            dropped: dataset.dropped,
+            skipped: dataset.skipped,
+        };
+        DataReport {
+            train_samples: self.train.len(),
+            valid_samples: self.valid.len(),
+            valid_sha256: hash_samples(&self.valid),
+            datasets: self.datasets.iter().map(dataset).collect(),
+        }
+    }
+
+    /// What was lost on the way, and what was not held back.
+    pub fn notes(&self, val_set_size: f64) -> Vec<String> {
         let lost = |dataset: &PreparedDataset| {
             let PreparedDataset { path, skipped, truncated, dropped, .. } = dataset;
             let parts = [
@@ -82,6 +110,15 @@ impl Data {
             let parts: Vec<_> = parts.map(|(count, what)| format!("{count} {what}")).collect();
             (!parts.is_empty()).then(|| format!("{path}: {}", parts.join(", ")))
         };
-        self.datasets.iter().filter_map(lost).collect()
+        let none = self.none_held_back(val_set_size);
+        let none = none.map(|none| format!("{none}: nothing is measured"));
+        self.datasets.iter().filter_map(lost).chain(none).collect()
+    }
+
+    /// A share of few samples may be none.
+    fn none_held_back(&self, val_set_size: f64) -> Option<String> {
+        let samples: usize = self.datasets.iter().map(|dataset| dataset.samples).sum();
+        let is_none = val_set_size > 0.0 && self.valid.is_empty();
+        is_none.then(|| format!("`val_set_size` = {val_set_size} of {samples} samples is none"))
     }
 }

@@ -4,11 +4,11 @@ use peft_core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use peft_core::adapter::full::Full;
 use peft_core::adapter::lora::{Lora, LoraConfig, LoraInit};
 use peft_core::adapter::losia::{Losia, LosiaConfig};
-use peft_core::schedule::DenseSchedule;
+use peft_core::schedule::{Decay, DenseSchedule};
 use peft_core::{Error, Method, Optimizer};
 use serde_json::{Value, json};
 
-use crate::config::{MethodName, TrainingConfig};
+use crate::config::{LrShape, MethodName, TrainingConfig};
 
 /// Power iterations of PiSSA's randomised decomposition (PEFT's `pissa_niter_16`).
 const PISSA_ITERATIONS: usize = 16;
@@ -72,10 +72,17 @@ impl MethodSettings {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Losia(config) => json!(config),
-            Self::Lora(config) => json!(config),
+            Self::Lora(config) => {
+                let mut settings = json!(config);
+                // As lists: of patterns, the first that matches wins.
+                settings["rank_pattern"] = json!(config.rank_pattern.iter().collect::<Vec<_>>());
+                settings["alpha_pattern"] = json!(config.alpha_pattern.iter().collect::<Vec<_>>());
+                settings
+            }
             Self::AdaLora(config) => json!(config),
             Self::Full(full) => json!({
                 "learning_rate": full.learning_rate,
+                "lr_scheduler": full.schedule.decay,
                 "warmup_steps": full.schedule.warmup_steps,
                 "total_steps": full.schedule.total_steps,
                 "min_lr_ratio": full.schedule.min_lr_ratio,
@@ -104,7 +111,8 @@ fn losia(typed: &mut TrainingConfig, total_steps: usize, output_head: &str) -> L
     agree(&mut typed.update_type, &mut config.update_type);
     agree(&mut typed.sensitivity, &mut config.sensitivity);
     agree(&mut typed.learning_rate, &mut config.learning_rate);
-    agree(&mut typed.lr_scheduler, &mut config.lr_scheduler);
+    let shape = *typed.lr_scheduler.get_or_insert(LrShape::CosineRestarts);
+    config.lr_scheduler = shape.of_subnets().unwrap_or(config.lr_scheduler);
     config
 }
 
@@ -114,10 +122,13 @@ fn lora(typed: &mut TrainingConfig, total_steps: usize, output_head: &str) -> Lo
         layers_to_transform: typed.layers_to_transform.clone(),
         output_head: Some(output_head.into()),
         use_dora: typed.method == MethodName::Dora,
+        rank_pattern: typed.rank_pattern.clone(),
+        alpha_pattern: typed.alpha_pattern.clone(),
         init_lora_weights: match typed.method {
             MethodName::Pissa => LoraInit::PissaNiter(PISSA_ITERATIONS),
             _ => LoraInit::Kaiming,
         },
+        lr_scheduler: decay(typed),
         min_lr_ratio: typed.min_lr_ratio,
         warmup_ratio: typed.warmup_ratio,
         optimizer: adamw(typed.weight_decay),
@@ -139,6 +150,7 @@ fn adalora(typed: &mut TrainingConfig, total_steps: usize, output_head: &str) ->
         exclude_modules: typed.exclude_modules.clone(),
         layers_to_transform: typed.layers_to_transform.clone(),
         output_head: Some(output_head.into()),
+        lr_scheduler: decay(typed),
         min_lr_ratio: typed.min_lr_ratio,
         warmup_ratio: typed.warmup_ratio,
         optimizer: adamw(typed.weight_decay),
@@ -152,6 +164,7 @@ fn adalora(typed: &mut TrainingConfig, total_steps: usize, output_head: &str) ->
     agree(&mut typed.tfinal, &mut config.tfinal);
     agree(&mut typed.delta_t, &mut config.delta_t);
     agree(&mut typed.orth_reg_weight, &mut config.orth_reg_weight);
+    agree(&mut typed.importance, &mut config.importance);
     agree(&mut typed.lora_alpha, &mut config.lora_alpha);
     agree(&mut typed.lora_dropout, &mut config.lora_dropout);
     agree(&mut typed.learning_rate, &mut config.learning_rate);
@@ -163,7 +176,13 @@ fn full(typed: &mut TrainingConfig, total_steps: usize) -> Full {
     const LEARNING_RATE: f64 = 2e-5;
     let learning_rate = *typed.learning_rate.get_or_insert(LEARNING_RATE);
     let schedule = DenseSchedule::new(total_steps, typed.warmup_ratio, typed.min_lr_ratio);
+    let schedule = schedule.with_decay(decay(typed));
     Full { learning_rate, schedule, target_modules: typed.target_modules.clone() }
+}
+
+/// The shape of a rate that no subnet's move interrupts.
+fn decay(typed: &mut TrainingConfig) -> Decay {
+    typed.lr_scheduler.get_or_insert(LrShape::Cosine).decay().unwrap_or_default()
 }
 
 fn adamw(weight_decay: f64) -> Optimizer {
@@ -197,6 +216,7 @@ pub(crate) fn typed_key(key: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use peft_core::TargetModules;
+    use peft_core::adapter::adalora::RankImportance;
 
     use super::*;
     use crate::config::TypedConfig;
@@ -230,13 +250,24 @@ mod tests {
     #[test]
     fn typed_settings_reach_the_method() {
         let typed = ["init_r = 6", "target_r = 2", "tinit = 5", "deltaT = 4", "lora_alpha = 3"];
-        let mut typed = config("adalora", &typed);
+        let mut typed = config("adalora", &[&typed[..], &["importance = \"magnitude\""]].concat());
         let MethodSettings::AdaLora(adalora) = MethodSettings::resolve(&mut typed, 100, "h") else {
             panic!("another method")
         };
         assert_eq!((adalora.init_r, adalora.target_r, adalora.tinit), (6, 2, 5));
         assert_eq!((adalora.delta_t, adalora.lora_alpha, adalora.tfinal), (4, 3.0, 0));
         assert_eq!((typed.tfinal, typed.orth_reg_weight), (Some(0), Some(0.5)));
+        assert_eq!(adalora.importance, RankImportance::Magnitude);
+
+        let typed = ["rank_pattern = { q_proj = 4, \".*proj\" = 2 }", "alpha_pattern.k_proj = 3"];
+        let mut typed = config("lora", &typed);
+        let settings = MethodSettings::resolve(&mut typed, 100, "h");
+        let json = settings.to_json();
+        assert_eq!(json["rank_pattern"], json!([["q_proj", 4], [".*proj", 2]]), "in their order");
+        assert_eq!(json["alpha_pattern"], json!([["k_proj", 3.0]]));
+        let written = TypedConfig::parse(&typed.to_toml().unwrap(), "run.toml", &[]).unwrap();
+        let mut written = written.config;
+        assert_eq!(MethodSettings::resolve(&mut written, 100, "h").to_json(), json);
 
         let mut typed = config("losia", &["period = 9", "lr_scheduler = \"cosine_restarts\""]);
         let MethodSettings::Losia(losia) = MethodSettings::resolve(&mut typed, 100, "h") else {

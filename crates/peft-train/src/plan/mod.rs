@@ -20,9 +20,11 @@
 mod base;
 mod data;
 mod display;
+mod load;
+mod measure;
 mod memory;
 mod method;
-pub(crate) mod output;
+mod output;
 mod resume;
 mod schedule;
 mod slots;
@@ -38,6 +40,7 @@ use crate::Error;
 use crate::config::{Problem, Problems, TrainingConfig, TypedConfig};
 use crate::run::TrainConfig;
 use base::Base;
+pub(crate) use base::output_head;
 use data::Data;
 pub(crate) use display::adapted;
 pub use display::modules;
@@ -84,8 +87,14 @@ impl Plan {
         let (outline, slots) = attach(typed, &method, &config, &base, steps)?;
         let memory = memory::estimate(&method, &config, &base, &outline, slots, data.longest());
         let available = Available::on(base.device());
-        let mut notes =
-            [base.notes(), data.notes(), schedule::notes(&method, slots, steps)].concat();
+        let mut notes = [
+            typed.notes(),
+            base.notes(),
+            data.notes(config.val_set_size),
+            schedule::notes(&method, slots, steps),
+            output::notes(&config),
+        ]
+        .concat();
         notes.extend(memory::check(typed, memory, available)?);
         let plan = Self {
             config: resume::with_absolute_paths(config),
@@ -149,8 +158,9 @@ impl TrainingConfig {
             seed: self.seed,
             group_by_length: self.group_by_length,
             logging_steps: self.logging_steps,
-            save_steps: self.save_steps,
-            save_total_limit: self.save_total_limit,
+            eval_steps: self.eval_steps,
+            save_steps: NonZeroUsize::new(self.save_steps),
+            save_total_limit: NonZeroUsize::new(self.save_total_limit),
             overwrite_output_dir: self.overwrite_output_dir,
             ..TrainConfig::default()
         }

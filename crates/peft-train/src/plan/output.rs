@@ -1,16 +1,11 @@
 //! What a run writes into its output folder, and what it may not overwrite.
 
-use std::path::{Path, PathBuf};
-
 use super::problem;
 use crate::Error;
-use crate::config::{Problem, TrainingConfig, TypedConfig};
-use crate::folder::{ADAPTER, FINAL};
+use crate::config::{MethodName, Problem, TrainingConfig, TypedConfig};
+use crate::folder::CONFIG;
 use crate::report::write_atomic;
-use crate::run::{is_same, list_checkpoints};
-
-/// File of the resolved configuration.
-pub(crate) const CONFIG: &str = "config.toml";
+use crate::run::{earlier_result, lies_in};
 
 /// Refuses an output folder in which an earlier run would be lost, and a checkpoint to go on from
 /// that is none.
@@ -22,14 +17,11 @@ pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
         let whole = manifest.and_then(|manifest| manifest.verify(dir));
         whole.map_err(|e| vec![problem(typed, "resume_from_checkpoint", e)])?;
     }
-    let own = resume_from_checkpoint.as_deref().and_then(Path::parent);
-    if *overwrite_output_dir
-        || !output_dir.exists()
-        || own.is_some_and(|own| is_same(own, output_dir))
-    {
+    let goes_on = resume_from_checkpoint.as_deref().is_some_and(|dir| lies_in(dir, output_dir));
+    if *overwrite_output_dir || !output_dir.exists() || goes_on {
         return Ok(());
     }
-    let earlier = earlier(output_dir).map_err(|e| vec![problem(typed, "output_dir", e)])?;
+    let earlier = earlier_result(output_dir).map_err(|e| vec![problem(typed, "output_dir", e)])?;
     match earlier {
         None => Ok(()),
         Some(path) => {
@@ -41,11 +33,24 @@ pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
     }
 }
 
-/// What an earlier run left that a new one would replace.
-fn earlier(output_dir: &Path) -> Result<Option<PathBuf>, Error> {
-    let newest = list_checkpoints(output_dir)?.pop().map(|(_, path)| path);
-    let finished = [FINAL, ADAPTER].map(|name| output_dir.join(name));
-    Ok(newest.or_else(|| finished.into_iter().find(|path| path.exists())))
+impl TrainingConfig {
+    /// Whether a run leaves what it changed as an adapter's file: not where that is whole weights, for
+    /// which LoSiA's file has no place.
+    pub(crate) fn writes_adapter(&self) -> bool {
+        match self.method {
+            MethodName::Full => false,
+            MethodName::LosiaPro | MethodName::Losia => self.modules_to_save.is_empty(),
+            _ => true,
+        }
+    }
+}
+
+/// What a person may miss in the output folder.
+pub(super) fn notes(config: &TrainingConfig) -> Vec<String> {
+    let is_missed = !config.writes_adapter() && config.method != MethodName::Full;
+    let note = "LoSiA's adapter files have no place for `modules_to_save`: the run writes `final/`, \
+                and no `adapter/`";
+    is_missed.then(|| note.into()).into_iter().collect()
 }
 
 /// Writes the resolved configuration, from which the run can be resumed.

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::output::CONFIG;
 use super::{Plan, problem, tuner_config};
 use crate::Error;
 use crate::config::{Problems, TrainingConfig, TypedConfig};
-use crate::folder::{ADAPTER, FINAL};
+use crate::folder::{ADAPTER, CONFIG, FINAL};
 use crate::run::{
     CheckpointManifest, LatestCheckpoint, OutputLock, RunIdentity, latest_checkpoint, settings,
 };
@@ -18,7 +17,7 @@ use crate::run::{
 /// # Errors
 /// [`Error::Io`] if the folder or its `config.toml` cannot be read, [`Error::Config`] if that is
 /// damaged; what is wrong with the newest checkpoint if none is whole; [`Error::NothingToResume`]
-/// for a run that ended without one, [`Error::OutputDirLocked`] for one that is at work.
+/// for a run that ended and has none, [`Error::OutputDirLocked`] for one that is at work.
 pub fn resumed(output_dir: &Path) -> Result<(TypedConfig, Vec<Error>), Error> {
     let mut typed = TypedConfig::read(output_dir.join(CONFIG), &[])?;
     drop(OutputLock::take(output_dir)?); // puts back what a kill left out of its place

@@ -4,7 +4,7 @@ use peft_core::schedule::UpdateType;
 
 use super::method::MethodSettings;
 use super::slots::SlotPlan;
-use crate::config::TrainingConfig;
+use crate::config::{LrShape, TrainingConfig};
 
 /// The steps of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +23,18 @@ impl Steps {
         let Self { samples, total, per_epoch } = self;
         let (batch, windows) = (config.micro_batch_size, config.gradient_accumulation_steps);
         let rows = if config.sample_packing { "packed rows" } else { "samples" };
-        let epochs = match config.num_epochs.get() {
-            1 => "1 epoch".to_string(),
-            many => format!("{many} epochs"),
-        };
-        let capped = match config.max_steps {
-            Some(max) if max.get() < per_epoch * config.num_epochs.get() => {
-                ", ended by `max_steps`"
+        let epochs = match (config.max_steps, config.num_epochs.get()) {
+            (Some(_), _) => {
+                format!("{:.1} epochs up to `max_steps`", *total as f64 / *per_epoch as f64)
             }
-            _ => "",
+            (None, 1) => "1 epoch".to_string(),
+            (None, many) => format!("{many} epochs"),
         };
         let devices = match config.device.names().len() {
             1 => String::new(),
             many => format!(" × {many} devices"),
         };
-        format!("{total}: {samples} {rows} / ({batch} × {windows}{devices}), {epochs}{capped}")
+        format!("{total}: {samples} {rows} / ({batch} × {windows}{devices}), {epochs}")
     }
 }
 
@@ -49,10 +46,6 @@ pub(super) fn describe(
     steps: Steps,
     config: &TrainingConfig,
 ) -> Vec<String> {
-    let warmup = (steps.total as f64 * config.warmup_ratio) as usize;
-    let peak = config.learning_rate.unwrap_or_default();
-    let end = rounded(peak * config.min_lr_ratio);
-    let rate = format!("rate {peak:e} after {warmup} steps of warm-up, down to {end:e}");
     let own = match (method, slots) {
         (MethodSettings::Losia(losia), Some(slots)) => {
             losia_line(losia.period, losia.update_type, slots, steps.total)
@@ -70,7 +63,30 @@ pub(super) fn describe(
         )),
         _ => None,
     };
-    own.into_iter().chain([rate]).collect()
+    own.into_iter().chain([rate_line(method, steps, config)]).collect()
+}
+
+/// How the learning rate goes.
+fn rate_line(method: &MethodSettings, steps: Steps, config: &TrainingConfig) -> String {
+    let warmup = (steps.total as f64 * config.warmup_ratio) as usize;
+    let peak = config.learning_rate.unwrap_or_default();
+    let end = rounded(peak * config.min_lr_ratio);
+    let warm = format!("rate {peak:e} after {warmup} steps of warm-up");
+    let shape = config.lr_scheduler.unwrap_or(LrShape::Cosine);
+    match (method, shape) {
+        (MethodSettings::Losia(losia), LrShape::Cosine) => format!(
+            "rate {peak:e} after {} steps of warm-up, down to {end:e} in a cycle, and again \
+             whenever a subnet moves; `warmup_ratio` plays no part",
+            losia.period
+        ),
+        (MethodSettings::Losia(losia), LrShape::CosineRestarts) => format!(
+            "{warm}, down to {end:e}; {} steps of warm-up whenever a subnet moves",
+            losia.period
+        ),
+        (_, LrShape::Linear) => format!("{warm}, down to {end:e} in a line"),
+        (_, LrShape::Constant) => warm,
+        _ => format!("{warm}, down to {end:e}"),
+    }
 }
 
 /// Three digits are enough, and spare the last one of binary fractions.
@@ -122,6 +138,7 @@ mod tests {
     use super::*;
     use crate::config::TypedConfig;
     use peft_core::adapter::adalora::AdaLoraConfig;
+    use peft_core::adapter::lora::LoraConfig;
     use peft_core::adapter::losia::LosiaConfig;
 
     const STEPS: Steps = Steps { samples: 3200, per_epoch: 100, total: 100 };
@@ -148,7 +165,7 @@ mod tests {
         );
         assert_eq!(
             text(&["sample_packing=true", "num_epochs=3", "max_steps=100"]),
-            "100: 3200 packed rows / (32 × 1), 3 epochs, ended by `max_steps`"
+            "100: 3200 packed rows / (32 × 1), 1.0 epochs up to `max_steps`"
         );
     }
 
@@ -159,7 +176,9 @@ mod tests {
         let rate = "rate 2e-4 after 10 steps of warm-up, down to 2e-5";
         assert_eq!(
             text(&losia(10)),
-            format!("5 slots of 10 steps: 50 steps a cycle, 2.0 cycles\n{rate}")
+            "5 slots of 10 steps: 50 steps a cycle, 2.0 cycles\n\
+             rate 2e-4 after 10 steps of warm-up, down to 2e-5 in a cycle, and again whenever a \
+             subnet moves; `warmup_ratio` plays no part"
         );
         let adalora = AdaLoraConfig::new(100).with_tinit(5).with_tfinal(20).with_delta_t(3);
         assert_eq!(
@@ -169,6 +188,22 @@ mod tests {
                  last cut at step 80\n{rate}"
             )
         );
+    }
+
+    #[test]
+    fn rates_are_told_by_their_shape() {
+        let lora = || MethodSettings::Lora(LoraConfig::new(100));
+        let again = ", down to 2e-5; 7 steps of warm-up whenever a subnet moves";
+        for (shape, method, end) in [
+            (LrShape::CosineRestarts, losia(7), again),
+            (LrShape::NoRewarming, losia(7), ", down to 2e-5"),
+            (LrShape::Linear, lora(), ", down to 2e-5 in a line"),
+            (LrShape::Constant, lora(), ""),
+        ] {
+            let config = TrainingConfig { lr_scheduler: Some(shape), ..config(&[]) };
+            let want = format!("rate 2e-4 after 10 steps of warm-up{end}");
+            assert_eq!(rate_line(&method, STEPS, &config), want);
+        }
     }
 
     #[test]

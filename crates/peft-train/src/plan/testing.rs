@@ -2,19 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-use peft_core::{Catalogue, device_by_name};
+use peft_core::Catalogue;
 use peft_llama::{CausalLm, Checkpoint, Tokenizer};
+use peft_testing::device;
 
 use crate::data::{Sample, TokenizeOptions, read_jsonl, tokenize};
 
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn device() -> Device {
-    let name = std::env::var("BURN_PEFT_TEST_DEVICE").unwrap_or_else(|_| "ndarray".into());
-    device_by_name(&name).expect("BURN_PEFT_TEST_DEVICE names a compiled backend")
 }
 
 fn tiny() -> Checkpoint {

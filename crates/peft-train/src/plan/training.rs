@@ -1,21 +1,20 @@
 //! A planned run at work.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
-use peft_llama::{CausalLm, Checkpoint, Tokenizer};
-use serde_json::json;
+use peft_llama::{ChatTemplate, Checkpoint, Tokenizer};
 
-use super::{Plan, Steps, output, tuner_config};
+use super::Steps;
+use super::measure::measured;
 use crate::Error;
 use crate::config::TrainingConfig;
 use crate::data::Sample;
-use crate::evaluate::evaluate_samples;
 use crate::folder::{ADAPTER, FINAL, write_adapter, write_model};
 use crate::progress::LinesOptions;
 use crate::report::{RunReport, RunStatus, Scores, write_report};
-use crate::run::{Finished, Run, RunPlan, caught};
+use crate::run::{Finished, Run, on_device};
 
 /// What a run is busy with beside training, and how far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +42,13 @@ pub type Watch<'a> = &'a mut dyn FnMut(Activity);
 
 /// A run whose model is loaded and adapted, ready to be trained.
 pub struct Training {
-    config: TrainingConfig,
-    steps: Steps,
-    checkpoint: Checkpoint,
-    tokenizer: Tokenizer,
-    valid: Vec<Sample>,
-    before: Option<Scores>,
-    run: Run,
+    pub(super) config: TrainingConfig,
+    pub(super) steps: Steps,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) valid: Vec<Sample>,
+    pub(super) before: Option<Scores>,
+    pub(super) run: Run,
 }
 
 /// How a run ended.
@@ -71,39 +70,8 @@ pub struct Outcome {
     pub final_model: Option<PathBuf>,
     /// The checkpoint to go on from, if one was written.
     pub checkpoint: Option<PathBuf>,
-}
-
-impl Plan {
-    /// Loads the base model, measures it on the held-back samples, attaches the method, and writes
-    /// the resolved configuration into the output folder.
-    ///
-    /// # Errors
-    /// What [`Run::new`] refuses; [`Error::Model`] for weights that cannot be read.
-    pub fn load(self, watch: Watch<'_>) -> Result<Training, Error> {
-        let Self { config, base, data, method, steps, .. } = self;
-        let dtype = Some(base.dtype.dtype);
-        let loading = |at: peft_llama::Progress<'_>| {
-            watch(Activity::Loading { done: at.bytes_done, total: at.bytes_total });
-        };
-        let (model, _) = base.checkpoint.load(base.device(), dtype, loading)?;
-        let before = measured(&model, &base.tokenizer, &data.valid, &config, watch)?;
-        let plan = RunPlan {
-            method: method.build()?,
-            method_config: method.to_json(),
-            tuner_config: tuner_config(&config),
-            config: config.train_config(),
-            devices: base.devices,
-            train_samples: data.train,
-            valid_samples: data.valid.clone(),
-            base: Some(base.identity),
-            output_dir: &config.output_dir,
-            resume_from: config.resume_from_checkpoint.as_deref(),
-        };
-        let run = Run::new(model, plan)?;
-        output::write_config(&TrainingConfig { resume_from_checkpoint: None, ..config.clone() })?;
-        let (checkpoint, tokenizer, valid) = (base.checkpoint, base.tokenizer, data.valid);
-        Ok(Training { config, steps, checkpoint, tokenizer, valid, before, run })
-    }
+    /// What went wrong without stopping the run.
+    pub notes: Vec<String>,
 }
 
 impl Training {
@@ -119,84 +87,77 @@ impl Training {
 
     /// What a [`LinesRenderer`](crate::progress::LinesRenderer) of this run must know.
     pub fn lines(&self) -> LinesOptions {
-        let train = self.config.train_config();
-        LinesOptions {
-            samples_per_step: train.micro_batch_size.saturating_mul(train.batches_per_step()),
-            total_steps: self.steps.total,
-            logging_steps: self.config.logging_steps,
-        }
+        LinesOptions::new(&self.config.train_config(), self.steps.samples)
     }
 
-    /// Trains to the end and writes what came of it: `adapter/`, `final/` and the scores in
-    /// `run.json`. Progress of the training goes to `renderer`, as [`Run::launch`] says.
+    /// Trains to the end and writes what came of it: `adapter/`, then `final/`, and the scores in
+    /// `run.json`, which calls the run completed when both are there. Progress of the training goes to
+    /// `renderer`, as [`Run::launch`] says. `report.md` tells of a run that failed, too.
     ///
     /// # Errors
-    /// Those of [`Run::launch`], and of writing.
+    /// Those of [`Run::launch`]; [`Error::Unwritten`] where the result cannot be written: the run can
+    /// then be resumed. [`Error::Device`] where the model cannot be measured, after it was written.
     pub fn launch(
         self,
         renderer: Option<Box<dyn MetricsRenderer>>,
         watch: Watch<'_>,
     ) -> Result<Outcome, Error> {
+        let output_dir = self.config.output_dir.clone();
+        let outcome = self.launched(renderer, watch);
+        let report = write_report(&output_dir);
+        let outcome = outcome?; // its error is the one to return
+        report.map(|_| outcome)
+    }
+
+    fn launched(
+        self,
+        renderer: Option<Box<dyn MetricsRenderer>>,
+        watch: Watch<'_>,
+    ) -> Result<Outcome, Error> {
         let Self { config, checkpoint, tokenizer, valid, before, run, .. } = self;
-        let finished = run.launch(renderer)?;
-        let mut outcome = outcome(&finished, before);
-        if let Some(model) = finished.model.filter(|_| outcome.status == RunStatus::Completed) {
+        let finished = run.launch_then(renderer, |finished| {
             watch(Activity::Saving);
-            let dir = config.output_dir.join(FINAL);
-            write_model(&model, &checkpoint, &dir, None, tokenizer.chat_template())?;
-            outcome.final_model = Some(dir);
-            if let Some(adapter) = &finished.adapter {
-                let dir = config.output_dir.join(ADAPTER);
-                write_adapter(adapter, &dir)?;
-                outcome.adapter = Some(dir);
-            }
-            amend_report(&config, &outcome)?; // measuring may fail, and what was trained is safe
-            let after = caught(|| measured(&model, &tokenizer, &valid, &config, watch));
-            outcome.after = after.map_err(|reason| Error::Device { reason })??;
+            write(finished, &checkpoint, tokenizer.chat_template(), &config.output_dir)
+        })?;
+        let mut outcome = outcome(&finished, &config, before);
+        if let Some(model) = &finished.model {
+            outcome.after = on_device(|| measured(model, &tokenizer, &valid, &config, watch))?;
+            let report = RunReport::read(&config.output_dir)?;
+            RunReport { after: outcome.after, ..report }.write(&config.output_dir)?;
         }
-        amend_report(&config, &outcome)?;
         Ok(outcome)
     }
 }
 
-fn outcome(finished: &Finished, before: Option<Scores>) -> Outcome {
+/// Writes what a run has trained, the small part first.
+fn write(
+    finished: &Finished,
+    base: &Checkpoint,
+    template: Option<&ChatTemplate>,
+    output_dir: &Path,
+) -> Result<(), Error> {
+    if let Some(adapter) = &finished.adapter {
+        write_adapter(adapter, &output_dir.join(ADAPTER))?;
+    }
+    if let Some(model) = &finished.model {
+        let tokenizer = base.dir().join("tokenizer.json"); // it was there when the run began
+        std::fs::metadata(&tokenizer).map_err(Error::read(&tokenizer))?;
+        write_model(model, base, &output_dir.join(FINAL), None, template)?;
+    }
+    Ok(())
+}
+
+fn outcome(finished: &Finished, config: &TrainingConfig, before: Option<Scores>) -> Outcome {
+    let folder = |name, is_written: bool| is_written.then(|| config.output_dir.join(name));
     Outcome {
         status: finished.status,
         steps: finished.steps,
         seconds: finished.seconds,
         before,
         after: None,
-        adapter: None,
-        final_model: None,
+        adapter: folder(ADAPTER, finished.adapter.is_some()),
+        final_model: folder(FINAL, finished.model.is_some()),
         checkpoint: finished.checkpoint.clone(),
+        notes: finished.notes.clone(),
     }
-}
-
-/// Adds to `run.json` what the run itself does not know, and writes `report.md` from it.
-fn amend_report(config: &TrainingConfig, outcome: &Outcome) -> Result<(), Error> {
-    let dir = &config.output_dir;
-    let report = RunReport::read(dir)?;
-    let (before, after) = (outcome.before, outcome.after);
-    let mut config = json!(config);
-    if let Some(settings) = config.as_object_mut() {
-        settings.retain(|_, value| !value.is_null()); // those of other methods
-    }
-    RunReport { config, before, after, ..report }.write(dir)?;
-    write_report(dir).map(drop)
-}
-
-fn measured(
-    model: &CausalLm,
-    tokenizer: &Tokenizer,
-    samples: &[Sample],
-    config: &TrainingConfig,
-    watch: Watch<'_>,
-) -> Result<Option<Scores>, Error> {
-    if samples.is_empty() {
-        return Ok(None);
-    }
-    let (batch, tokens) = (config.micro_batch_size, config.eval_max_new_tokens);
-    let total = samples.len() as u64;
-    let progress = |done: usize| watch(Activity::Measuring { done: done as u64, total });
-    evaluate_samples(model, tokenizer, samples, batch, tokens, progress).map(Some)
 }

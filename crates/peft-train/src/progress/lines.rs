@@ -13,31 +13,48 @@ use burn::train::{
 };
 
 use super::latest::LatestMetrics;
+use crate::run::{Segments, TrainConfig};
 
 /// What a [`LinesRenderer`] must know to count steps, which the Learner does not report.
 #[derive(Clone, Copy, Debug)]
 pub struct LinesOptions {
-    /// Samples in one optimizer step: batch size times batches of all devices.
-    pub samples_per_step: NonZeroUsize,
-    /// Optimizer steps in the whole run. Lines count skipped steps too, and where these make the run
-    /// longer its total is shown as it grows.
-    pub total_steps: usize,
-    /// Steps from one line to the next.
-    pub logging_steps: NonZeroUsize,
+    /// Batch size times batches of all devices.
+    samples_per_step: NonZeroUsize,
+    /// What the Learner calls epochs.
+    segments: Segments,
+    total_steps: usize,
+    logging_steps: NonZeroUsize,
+}
+
+impl LinesOptions {
+    /// Of a run of `config` on that many training samples.
+    pub fn new(config: &TrainConfig, samples: usize) -> Self {
+        Self {
+            samples_per_step: config.micro_batch_size.saturating_mul(config.batches_per_step()),
+            segments: config.segments(samples),
+            total_steps: config.total_steps(samples),
+            logging_steps: config.logging_steps,
+        }
+    }
 }
 
 /// Renders progress as lines such as `epoch 1/3  step 120/600  loss 0.4321  learning rate 1.0e-4`:
-/// one every [`logging_steps`](LinesOptions::logging_steps) and one at the end of each split.
+/// one every `logging_steps`, and one at the end of each split: what was trained on up to a
+/// validation or an epoch's end, and what was validated on. Lines count skipped steps too, and where
+/// these make the run longer its total is shown as it grows.
 ///
 /// It writes to the sink it is given and never to the standard streams by itself. A sink that
 /// fails is not worth a training run, so its errors are passed over.
 pub struct LinesRenderer<W> {
     sink: W,
     options: LinesOptions,
-    epoch: usize,
-    epochs: usize,
+    /// The run's steps before the present segment.
+    segment_begin: usize,
     split: String,
+    /// Samples in an epoch of it.
     split_samples: usize,
+    /// Those of them that were processed.
+    processed: usize,
     /// The last step that was reported. Where several devices share one, each reports it.
     reported: usize,
     metrics: LatestMetrics,
@@ -49,10 +66,10 @@ impl<W: Write> LinesRenderer<W> {
         Self {
             sink,
             options,
-            epoch: 1,
-            epochs: 0,
+            segment_begin: 0,
             split: String::new(),
             split_samples: 0,
+            processed: 0,
             reported: 0,
             metrics: LatestMetrics::default(),
         }
@@ -65,7 +82,20 @@ impl<W: Write> LinesRenderer<W> {
     fn begin(&mut self, split: &str, samples: usize) {
         self.split = split.to_owned();
         self.split_samples = samples;
+        self.processed = 0;
         self.metrics.clear();
+    }
+
+    /// Epochs of the data that have ended.
+    fn epochs_done(&self) -> usize {
+        self.segment_begin / self.options.segments.steps_per_epoch
+    }
+
+    /// `epoch 1/3`.
+    fn epoch(&self) -> String {
+        let epoch = self.epochs_done() + 1;
+        let epochs = self.options.total_steps.div_ceil(self.options.segments.steps_per_epoch.get());
+        format!("epoch {epoch}/{}", epochs.max(epoch))
     }
 
     /// The run's step that ends with the current epoch's sample `samples`, if one does: a step
@@ -73,7 +103,7 @@ impl<W: Write> LinesRenderer<W> {
     fn finished_step(&self, samples: usize) -> Option<usize> {
         let per_step = self.options.samples_per_step.get();
         let ends = samples.is_multiple_of(per_step) || samples == self.split_samples;
-        let earlier = self.epoch.saturating_sub(1) * self.split_samples.div_ceil(per_step);
+        let earlier = self.epochs_done() * self.options.segments.steps_per_epoch.get();
         ends.then(|| earlier + samples.div_ceil(per_step))
     }
 }
@@ -88,18 +118,20 @@ impl<W: Write + Send + Sync> MetricsRendererTraining for LinesRenderer<W> {
     }
 
     fn on_train_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn StdError>> {
-        write_summary(&mut self.sink, summary)
+        if let Some(summary) = summary {
+            self.line(&summary.to_string());
+        }
+        Ok(())
     }
 }
 
 impl<W: Write + Send + Sync> TrainingProgressLogger for LinesRenderer<W> {
-    fn start(&mut self, epochs: usize, epoch: usize, _: Option<usize>, _: Option<&str>) {
-        self.epochs = epochs;
-        self.epoch = epoch;
+    fn start(&mut self, _segments: usize, segment: usize, _: Option<usize>, _: Option<&str>) {
+        self.segment_begin = self.options.segments.begin(segment.saturating_sub(1));
     }
 
-    fn update_epoch(&mut self, epoch: usize) {
-        self.epoch = epoch + 1;
+    fn update_epoch(&mut self, _segment: usize) {
+        self.segment_begin = self.options.segments.end(self.segment_begin);
     }
 
     fn start_split(&mut self, split: &str, total_items: usize) {
@@ -107,6 +139,7 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for LinesRenderer<W> {
     }
 
     fn update_split(&mut self, items_processed: usize) {
+        self.processed = items_processed;
         if self.split != "train" {
             return;
         }
@@ -115,21 +148,19 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for LinesRenderer<W> {
         if let Some(step) = step.filter(|step| step.is_multiple_of(every) && *step > self.reported)
         {
             self.reported = step;
-            let (epoch, epochs) = (self.epoch, self.epochs);
             let steps = self.options.total_steps.max(step);
-            let numbers = self.metrics.numbers();
-            self.line(&format!("epoch {epoch}/{epochs}  step {step}/{steps}{numbers}"));
+            let (epoch, numbers) = (self.epoch(), self.metrics.numbers());
+            self.line(&format!("{epoch}  step {step}/{steps}{numbers}"));
         }
     }
 
-    /// By now the metrics hold the split's own values instead of the last batch's. A run without a
-    /// validation has an empty split for it.
+    /// By now the metrics hold the split's own values instead of the last batch's. Where there is no
+    /// validation, the Learner has an empty split for it.
     fn end_split(&mut self) {
-        if self.split_samples == 0 {
+        if self.processed == 0 {
             return;
         }
-        let (epoch, epochs, split) = (self.epoch, self.epochs, &self.split);
-        let line = format!("epoch {epoch}/{epochs}  {split}{}", self.metrics.numbers());
+        let line = format!("{}  {}{}", self.epoch(), self.split, self.metrics.numbers());
         self.line(&line);
     }
 
@@ -144,7 +175,10 @@ impl<W: Write + Send + Sync> MetricsRendererEvaluation for LinesRenderer<W> {
     }
 
     fn on_test_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn StdError>> {
-        write_summary(&mut self.sink, summary)
+        if let Some(summary) = summary {
+            self.line(&summary.to_string());
+        }
+        Ok(())
     }
 }
 
@@ -176,29 +210,27 @@ impl<W: Write + Send + Sync> MetricsRenderer for LinesRenderer<W> {
     }
 }
 
-fn write_summary(
-    sink: &mut impl Write,
-    summary: Option<LearnerSummary>,
-) -> Result<(), Box<dyn StdError>> {
-    if let Some(summary) = summary {
-        writeln!(sink, "{summary}")?;
-        sink.flush()?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::progress::latest::tests::{definition, note, numeric};
 
     fn renderer() -> LinesRenderer<Vec<u8>> {
-        let options = LinesOptions {
-            samples_per_step: NonZeroUsize::new(4).unwrap(),
-            total_steps: 6,
-            logging_steps: NonZeroUsize::new(2).unwrap(),
+        validating(None)
+    }
+
+    /// Of two epochs of ten samples: steps of 4, 4 and 2.
+    fn validating(eval_steps: Option<NonZeroUsize>) -> LinesRenderer<Vec<u8>> {
+        let two = NonZeroUsize::new(2).unwrap();
+        let config = TrainConfig {
+            micro_batch_size: two,
+            gradient_accumulation_steps: two,
+            num_epochs: two,
+            logging_steps: two,
+            eval_steps,
+            ..TrainConfig::default()
         };
-        let mut renderer = LinesRenderer::new(Vec::new(), options);
+        let mut renderer = LinesRenderer::new(Vec::new(), LinesOptions::new(&config, 10));
         for name in ["Loss", "Learning Rate", "Note"] {
             renderer.register_metric(definition(name));
         }
@@ -259,6 +291,44 @@ mod tests {
         renderer.update_split(10);
         renderer.update_split(10); // of another device
         assert_eq!(output(renderer), ["epoch 2/2  step 6/6"]);
+    }
+
+    /// Validations after steps 2, 4 and 6: the Learner has four epochs, from 0, 2, 3 and 4 steps on.
+    #[test]
+    fn epochs_are_those_of_the_data() {
+        let segments = |renderer: &mut LinesRenderer<Vec<u8>>, segments: &[(&[usize], usize)]| {
+            for (samples, validated) in segments {
+                renderer.start_split("train", 10);
+                samples.iter().for_each(|samples| renderer.update_split(*samples));
+                renderer.end_split();
+                renderer.start_split("valid", 2);
+                if *validated > 0 {
+                    renderer.update_split(*validated);
+                }
+                renderer.update_valid(numeric("Loss", 0.5));
+                renderer.end_split();
+                renderer.update_epoch(0);
+            }
+        };
+        let all: [(&[usize], usize); 4] = [(&[4, 8], 2), (&[10], 0), (&[4], 2), (&[8, 10], 2)];
+        let lines = [
+            "epoch 1/2  step 2/6",
+            "epoch 1/2  train",
+            "epoch 1/2  valid  loss 0.5000",
+            "epoch 1/2  train",
+            "epoch 2/2  step 4/6",
+            "epoch 2/2  train",
+            "epoch 2/2  valid  loss 0.5000",
+            "epoch 2/2  step 6/6",
+            "epoch 2/2  train",
+            "epoch 2/2  valid  loss 0.5000",
+        ];
+        for (done, said) in [(0, 0), (1, 3), (2, 4), (3, 7)] {
+            let mut renderer = validating(NonZeroUsize::new(2));
+            renderer.start(4, done + 1, None, None);
+            segments(&mut renderer, &all[done..]);
+            assert_eq!(output(renderer), lines[said..]);
+        }
     }
 
     #[test]

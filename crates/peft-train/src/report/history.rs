@@ -12,20 +12,20 @@ use crate::Error;
 pub struct History {
     /// The logged steps, in order.
     pub steps: Vec<LoggedStep>,
-    /// Steps before each validation, and its mean loss per target token.
+    /// Steps taken before each validation, and its mean loss per target token.
     pub evaluations: Vec<(usize, f64)>,
-    /// Steps that were skipped, from 0; one that was tried again in vain is there several times.
+    /// Steps taken before each skipped one; one that was tried again in vain is there several times.
     pub skipped: Vec<usize>,
-    /// Step of each cut of AdaLoRA's ranks, from 0, and the ranks of each weight after it.
+    /// Steps taken at each cut of AdaLoRA's ranks, and the ranks of each weight after it.
     pub allocations: Vec<(usize, Vec<(String, usize)>)>,
 }
 
 /// A step as it was logged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggedStep {
-    /// Its number, from 0.
+    /// Its number, from 1.
     pub step: usize,
-    /// Mean loss per target token, in nats.
+    /// Mean loss per target token since the line before, in nats.
     pub loss: f64,
     /// Learning rate.
     pub learning_rate: f64,

@@ -9,7 +9,7 @@ use super::{History, RankHistory, RunReport, Scores, write_atomic};
 use crate::Error;
 
 /// The report's name in the output folder.
-const FILE_NAME: &str = "report.md";
+pub(super) const FILE_NAME: &str = "report.md";
 
 /// Draws `loss.svg`, `learning_rate.svg` and, where there are ranks, `ranks.svg` into the output
 /// folder `dir` of a run, and writes `report.md`, which shows them with settings and results. All
@@ -45,7 +45,13 @@ fn markdown(report: &RunReport, history: &History, pictures: &[PathBuf]) -> Stri
     if let Some(error) = &report.error {
         text += &format!("\n**{error}**\n");
     }
+    for note in &report.notes {
+        text += &format!("\nNote: {note}.\n");
+    }
     table(&mut text, ["run", ""], facts(report, history));
+    if let Some(data) = &report.data {
+        table(&mut text, ["data", ""], data.facts());
+    }
     let scores = scores(report);
     if !scores.is_empty() {
         table(&mut text, ["score", "before → after"], scores);
@@ -96,17 +102,20 @@ fn facts(report: &RunReport, history: &History) -> Vec<Row> {
     known.collect()
 }
 
+/// A run that did not end well has none after it.
 fn scores(report: &RunReport) -> Vec<Row> {
     let RunReport { before, after, known, .. } = report;
-    let trained = before.zip(*after).map(|(before, after)| ("trained tasks", [before, after]));
-    let known = known.map(|known| ("other tasks", known));
-    let row = |(tasks, [before, after]): (&str, [Scores; 2])| {
-        let percent = |scores: Scores| scores.accuracy.map(|accuracy| 100.0 * accuracy);
-        let loss = format!("{:.4} → {:.4}", before.loss, after.loss);
-        let exact = percent(before).zip(percent(after));
-        let exact = exact.map(|(before, after)| format!("{before:.1} % → {after:.1} %"));
-        let exact = exact.map(|exact| (format!("{tasks}: right answers"), exact));
-        exact.into_iter().chain([(format!("{tasks}: loss"), loss)])
+    let trained = before.map(|before| ("trained tasks", before, *after));
+    let known = known.map(|[before, after]| ("other tasks", before, Some(after)));
+    let row = |(tasks, before, after): (&str, Scores, Option<Scores>)| {
+        let both = |value: &dyn Fn(Scores) -> Option<String>| {
+            let after = after.and_then(value).unwrap_or_else(|| "–".into());
+            value(before).map(|before| format!("{before} → {after}"))
+        };
+        let exact = both(&|scores| Some(format!("{:.1} %", 100.0 * scores.accuracy?)));
+        let loss = both(&|scores| Some(format!("{:.4}", scores.loss)));
+        let rows = [("right answers", exact), ("loss", loss)];
+        rows.map(|(what, value)| Some((format!("{tasks}: {what}"), value?))).into_iter().flatten()
     };
     trained.into_iter().chain(known).flat_map(row).collect()
 }
@@ -133,7 +142,7 @@ fn name(status: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{MetricsLog, RunStatus};
+    use crate::report::{MetricsLog, RunStatus, data};
     use serde_json::json;
 
     fn report() -> RunReport {
@@ -144,6 +153,7 @@ mod tests {
             dtype: "F32".into(),
             status: RunStatus::Failed,
             error: Some("the disk is full".into()),
+            notes: vec!["nothing is as it was meant".into()],
             steps: 3,
             skipped_steps: 1,
             seconds: 1.5,
@@ -154,6 +164,7 @@ mod tests {
             checkpoint: Some("out/checkpoint-3".into()),
             best_eval_loss: None,
             best_checkpoint: None,
+            data: Some(data::tests::report()),
             before: Some(Scores { accuracy: Some(0.25), loss: 2.5, items: 8 }),
             after: Some(Scores { accuracy: Some(0.5), loss: 2.0, items: 8 }),
             known: None,
@@ -171,10 +182,11 @@ mod tests {
         std::fs::write(dir.path().join(MetricsLog::FILE_NAME), format!("{line}\n")).unwrap();
         let text = std::fs::read_to_string(write_report(dir.path()).unwrap()).unwrap();
         for expected in [
-            "# adalora: failed\n\n**the disk is full**\n",
+            "# adalora: failed\n\n**the disk is full**\n\nNote: nothing is as it was meant.\n",
             "| steps | 3 |\n| skipped steps | 1 |\n| last logged loss | 1.2500 |\n",
             "| trained | 10 of 1000 parameters at a time (1.00 %) |",
-            "| trained tasks: right answers | 25.0 % → 50.0 % |",
+            "| data |  |\n|---|---|\n| rows of an epoch | 90 |\n",
+            "| trained tasks: right answers | 25.0 % → 50.0 % |\n| trained tasks: loss | 2.5000 → 2.0000 |",
             "| settings.target | a\\|b |",
         ] {
             assert!(text.contains(expected), "{expected}\n---\n{text}");
@@ -183,6 +195,16 @@ mod tests {
             assert!(text.contains(&format!("({picture}.svg)")), "{text}");
             assert!(dir.path().join(format!("{picture}.svg")).exists());
         }
+    }
+
+    #[test]
+    fn scores_before_a_run_are_shown_whether_there_are_others_or_not() {
+        let scores = |after| scores(&RunReport { after, ..report() });
+        let loss = |loss: &str| ("trained tasks: loss".to_string(), loss.to_string());
+        assert_eq!(scores(None)[1], loss("2.5000 → –"));
+        let without = Scores { accuracy: None, loss: 2.0, items: 8 };
+        let exact = ("trained tasks: right answers".to_string(), "25.0 % → –".to_string());
+        assert_eq!(scores(Some(without)), [exact, loss("2.5000 → 2.0000")]);
     }
 
     #[test]

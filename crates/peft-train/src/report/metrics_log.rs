@@ -34,12 +34,13 @@ impl MetricsLog {
 
     /// Goes on with the log in the folder `dir`, or starts one if there is none. Lines of a later
     /// state than after `windows` steps, taken or skipped, which the resumed run will write again,
-    /// are removed, and so is a last line that a crash left unfinished.
+    /// are removed, and so is a last line that a crash left unfinished. A line before these that is
+    /// damaged, as by a loss of power, ends the log, too: it is returned as an
+    /// [`Error::BadMetricsLine`].
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::BadMetricsLine`] when a finished line has no `windows`; the file
-    /// is then left as it is.
-    pub fn resume(dir: &Path, windows: u64) -> Result<Self, Error> {
+    /// [`Error::Io`].
+    pub fn resume(dir: &Path, windows: u64) -> Result<(Self, Option<Error>), Error> {
         let path = dir.join(Self::FILE_NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -47,10 +48,10 @@ impl MetricsLog {
         let mut content = Vec::new();
         file.read_to_end(&mut content).map_err(Error::read(&path))?;
 
-        let length = length_until(&content, windows, &path)?;
+        let (length, damaged) = length_until(&content, windows, &path);
         file.set_len(length).map_err(Error::write(&path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::write(&path))?;
-        Ok(Self { path, file })
+        Ok((Self { path, file }, damaged))
     }
 
     /// Appends `record` as one line, handed to the operating system at once. Numbers that are not
@@ -77,25 +78,30 @@ impl MetricsLog {
     }
 }
 
+/// What every line has.
 #[derive(Deserialize)]
 struct Stamp {
+    #[serde(rename = "step")]
+    _step: u64,
     windows: u64,
 }
 
-/// The bytes of the finished lines written after at most `windows` windows.
-fn length_until(content: &[u8], windows: u64, path: &Path) -> Result<u64, Error> {
+/// The bytes of the finished lines written after at most `windows` windows, and the damaged line that
+/// ends them, if one does.
+fn length_until(content: &[u8], windows: u64, path: &Path) -> (u64, Option<Error>) {
     let mut length = 0;
     let lines = content.split_inclusive(|byte| *byte == b'\n');
     for (index, line) in lines.filter(|line| line.ends_with(b"\n")).enumerate() {
-        let stamp: Stamp = serde_json::from_slice(line).map_err(|source| {
-            Error::BadMetricsLine { path: path.to_owned(), line: index + 1, source }
-        })?;
-        if stamp.windows > windows {
-            break;
+        match serde_json::from_slice(line) {
+            Ok(Stamp { windows: at, .. }) if at > windows => break,
+            Ok(_) => length += line.len() as u64,
+            Err(source) => {
+                let (path, line) = (path.to_owned(), index + 1);
+                return (length, Some(Error::BadMetricsLine { path, line, source }));
+            }
         }
-        length += line.len() as u64;
     }
-    Ok(length)
+    (length, None)
 }
 
 #[cfg(test)]
@@ -127,20 +133,29 @@ mod tests {
         assert_eq!(content(&folder), "{\"loss\":0.5,\"step\":1}\n{\"loss\":null,\"step\":2}\n");
     }
 
+    /// Lines after so many windows.
+    fn lines(windows: &[u64]) -> String {
+        windows.iter().map(|at| format!("{{\"step\":{at},\"windows\":{at}}}\n")).collect()
+    }
+
     #[test]
     fn a_resumed_log_goes_on_after_the_windows() {
+        let one = lines(&[1]);
         let cases = [
-            ("{\"windows\":1}\n{\"windows\":2}\n{\"windows\":3}\n", "{\"windows\":1}\n"),
-            ("{\"windows\":1}\n{\"windows\":1}\n", "{\"windows\":1}\n{\"windows\":1}\n"),
+            (lines(&[1, 2, 3]), &*one),
+            (lines(&[1, 1]), &lines(&[1, 1])),
             // Unfinished, though it would parse: its number may have lost digits.
-            ("{\"windows\":1}\n{\"windows\":1", "{\"windows\":1}\n"),
-            ("{\"windows\":1}", ""),
-            ("{\"windows\":5}\n", ""),
-            ("", ""),
+            (format!("{one}{}", one.trim_end()), &one),
+            (one.trim_end().into(), ""),
+            (lines(&[5]), ""),
+            // What is damaged beyond the windows does not matter.
+            (format!("{}not JSON\n", lines(&[1, 2])), &one),
+            (String::new(), ""),
         ];
         for (before, kept) in cases {
-            let folder = folder(before);
-            let mut log = MetricsLog::resume(folder.path(), 1).unwrap();
+            let folder = folder(&before);
+            let (mut log, damaged) = MetricsLog::resume(folder.path(), 1).unwrap();
+            assert!(damaged.is_none(), "{damaged:?}");
             log.write(&json!({"windows": 2})).unwrap();
             assert_eq!(content(&folder), format!("{kept}{{\"windows\":2}}\n"), "{before}");
         }
@@ -154,20 +169,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_windows_is_named_and_nothing_is_removed() {
-        for bad in ["{\"loss\":1}", "not JSON", "{\"windows\":-1}"] {
-            let before = format!("{{\"windows\":1}}\n{bad}\n{{\"windows\":3}}\n");
-            let folder = folder(&before);
-            let error = MetricsLog::resume(folder.path(), 3).unwrap_err();
-            assert!(error.to_string().contains("metrics.jsonl:2: expected"), "{error}");
-            assert!(error.hint().unwrap().contains("`output_dir`"));
-            assert_eq!(content(&folder), before);
+    fn a_damaged_line_ends_the_log_and_is_named() {
+        let bad =
+            ["{\"step\":1}", "{\"windows\":1}", "not JSON", "{\"step\":1,\"windows\":-1}", "\0\0"];
+        for bad in bad {
+            let folder = folder(&format!("{}{bad}\n{}", lines(&[1]), lines(&[3])));
+            let (_, damaged) = MetricsLog::resume(folder.path(), 3).unwrap();
+            let damaged = damaged.unwrap().to_string();
+            assert!(damaged.contains("metrics.jsonl:2: expected"), "{damaged}");
+            assert_eq!(content(&folder), lines(&[1]));
         }
     }
 
     #[test]
     fn a_missing_folder_is_named() {
-        for open in [MetricsLog::create, |dir: &Path| MetricsLog::resume(dir, 1)] {
+        for open in [MetricsLog::create, |dir: &Path| Ok(MetricsLog::resume(dir, 1)?.0)] {
             let error = open(Path::new("/nowhere")).unwrap_err();
             let message = error.to_string();
             assert!(message.starts_with("cannot write `/nowhere/metrics.jsonl`"), "{message}");

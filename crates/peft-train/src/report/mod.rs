@@ -4,6 +4,7 @@
 //! ([`write_report`]).
 
 mod atomic;
+mod data;
 mod history;
 mod markdown;
 mod memory;
@@ -12,9 +13,19 @@ mod plot;
 mod run;
 
 pub(crate) use atomic::{TEMPORARY, write_atomic};
+pub use data::{DataReport, DatasetReport};
 pub use history::{History, LoggedStep};
 pub use markdown::write_report;
 pub use memory::peak_memory_bytes;
 pub use metrics_log::MetricsLog;
 pub use plot::RankHistory;
 pub use run::{RunReport, RunStatus, Scores};
+
+/// What a run leaves beside `metrics.jsonl`, in its output folder.
+pub(crate) const FILES: [&str; 5] = [
+    RunReport::FILE_NAME,
+    markdown::FILE_NAME,
+    History::LOSS_FILE_NAME,
+    History::LEARNING_RATE_FILE_NAME,
+    RankHistory::FILE_NAME,
+];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::write_atomic;
+use super::{DataReport, write_atomic};
 use crate::Error;
 
 /// The content of `run.json`.
@@ -24,6 +24,9 @@ pub struct RunReport {
     /// Why it failed, if it did.
     #[serde(default)]
     pub error: Option<String>,
+    /// What may not be meant, and what went wrong without stopping the run.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Optimizer steps taken, those before a resume included.
     pub steps: usize,
     /// Steps skipped because their loss or gradients were not finite, likewise.
@@ -49,6 +52,9 @@ pub struct RunReport {
     /// The checkpoint with that loss, if it was written.
     #[serde(default)]
     pub best_checkpoint: Option<PathBuf>,
+    /// What was trained and measured on, where the run was made of a configuration.
+    #[serde(default)]
+    pub data: Option<DataReport>,
     /// Scores on the evaluation set before training, if they were taken.
     pub before: Option<Scores>,
     /// Scores on the evaluation set after training, if they were taken.
@@ -119,6 +125,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::report::data;
 
     fn report() -> RunReport {
         RunReport {
@@ -128,6 +135,7 @@ mod tests {
             dtype: "f32".into(),
             status: RunStatus::Interrupted,
             error: None,
+            notes: vec!["1 malformed lines left out".into()],
             steps: 120,
             skipped_steps: 1,
             seconds: 1.5,
@@ -138,6 +146,7 @@ mod tests {
             checkpoint: Some("out/checkpoint-120".into()),
             best_eval_loss: Some(2.25),
             best_checkpoint: None,
+            data: Some(data::tests::report()),
             before: Some(Scores { accuracy: None, loss: 2.5, items: 8 }),
             after: None,
             known: None,
@@ -153,6 +162,7 @@ mod tests {
             "dtype": "f32",
             "status": "interrupted",
             "error": null,
+            "notes": ["1 malformed lines left out"],
             "steps": 120,
             "skipped_steps": 1,
             "seconds": 1.5,
@@ -163,6 +173,15 @@ mod tests {
             "checkpoint": "out/checkpoint-120",
             "best_eval_loss": 2.25,
             "best_checkpoint": null,
+            "data": {
+                "train_samples": 90,
+                "valid_samples": 8,
+                "valid_sha256": "e3",
+                "datasets": [{
+                    "path": "data.jsonl", "samples": 98, "tokens": 4000,
+                    "truncated": 2, "dropped": 0, "skipped": 1,
+                }],
+            },
             "before": {"accuracy": null, "loss": 2.5, "items": 8},
             "after": null,
             "known": null,

@@ -1,20 +1,25 @@
 //! Where the time of a step goes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 /// Seconds by what they were spent on.
 ///
 /// A device that computes in the background is waited for where a value is read back, at the end of
-/// each backward pass: the optimizer's own work there counts into the next step's forward pass.
+/// a step's last backward pass: most of its work counts there, and that of the step after the backward
+/// pass in the next one. The passes of several devices overlap; each second counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(super) struct StepTime {
     /// Making batches, and the Learner's metrics.
     pub data: f64,
-    /// Forward and backward passes.
-    pub forward_backward: f64,
-    /// Importance, clipping, and the steps of optimizer and method.
+    /// Forward passes.
+    pub forward: f64,
+    /// Backward passes.
+    pub backward: f64,
+    /// The method's look at the gradients: importance, penalty.
+    pub method: f64,
+    /// Clipping, and new values of what trains.
     pub optimizer: f64,
     /// Validation.
     pub evaluation: f64,
@@ -25,7 +30,8 @@ pub(super) struct StepTime {
 impl StepTime {
     /// All of it.
     pub fn total(&self) -> f64 {
-        self.data + self.forward_backward + self.optimizer + self.evaluation + self.checkpoint
+        let training = self.data + self.forward + self.backward + self.method + self.optimizer;
+        training + self.evaluation + self.checkpoint
     }
 }
 
@@ -47,6 +53,14 @@ impl Clock {
         self.since = now;
     }
 
+    /// Counts the time since the last lap as an optimizer step, `method` of it as the method's look at
+    /// the gradients.
+    pub fn lap_step(&mut self, method: Duration) {
+        self.lap(|time| &mut time.optimizer);
+        self.time.optimizer -= method.as_secs_f64();
+        self.time.method += method.as_secs_f64();
+    }
+
     /// What was counted so far; counting begins anew.
     pub fn take(&mut self) -> StepTime {
         std::mem::take(&mut self.time)
@@ -61,11 +75,13 @@ mod tests {
     fn every_second_is_counted_once() {
         let begin = Instant::now();
         let mut clock = Clock::start();
-        std::thread::sleep(std::time::Duration::from_millis(3));
-        clock.lap(|time| &mut time.forward_backward);
-        clock.lap(|time| &mut time.optimizer);
+        std::thread::sleep(Duration::from_millis(3));
+        clock.lap(|time| &mut time.forward);
+        std::thread::sleep(Duration::from_millis(3));
+        clock.lap_step(Duration::from_millis(2));
         let (time, elapsed) = (clock.take(), begin.elapsed().as_secs_f64());
-        assert!(time.forward_backward >= 3e-3 && time.total() <= elapsed, "{time:?}");
+        assert!(time.forward >= 3e-3 && time.optimizer >= 1e-3 && time.method == 2e-3, "{time:?}");
+        assert!(time.total() <= elapsed, "{time:?}");
         assert_eq!(clock.take(), StepTime::default());
     }
 }

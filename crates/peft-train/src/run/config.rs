@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::segments::Segments;
+
 /// Settings of a run beside its method's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,11 +20,11 @@ pub struct TrainConfig {
     pub data_parallel_size: NonZeroUsize,
     /// Passes over the training data.
     pub num_epochs: NonZeroUsize,
-    /// Stops after that many optimizer steps, if the epochs have not ended before.
+    /// Optimizer steps of the run, in place of `num_epochs`.
     pub max_steps: Option<usize>,
     /// Clips the global norm of the gradients of everything that trains.
     pub max_grad_norm: Option<f64>,
-    /// Decay of densely trained parameters, decoupled (AdamW).
+    /// Decay of densely trained parameters but norms and biases, decoupled (AdamW).
     pub weight_decay: f32,
     /// Seed of the order of samples and of dropout.
     pub seed: u64,
@@ -30,14 +32,17 @@ pub struct TrainConfig {
     pub group_by_length: bool,
     /// Steps between lines in `metrics.jsonl`.
     pub logging_steps: NonZeroUsize,
-    /// Steps between checkpoints. One more is written at the end of the run, and of every epoch
-    /// where there is a validation. `None` writes one only when the run is interrupted.
+    /// Steps between validations, skipped ones counted; one more is at the end of the run. `None`
+    /// validates at the end of every epoch.
+    pub eval_steps: Option<NonZeroUsize>,
+    /// Steps between checkpoints. One more is written at the end of the run, and before every
+    /// validation. `None` writes only the one at the end, and one when the run is interrupted.
     pub save_steps: Option<NonZeroUsize>,
     /// Checkpoints kept: the newest, and beside them the one with the lowest validation loss.
     /// `None` keeps all.
     pub save_total_limit: Option<NonZeroUsize>,
-    /// Lets a run remove the checkpoints another run left in its output folder. Without it such a
-    /// folder is refused, unless the run goes on from one of them.
+    /// Lets a run remove what another one left in its output folder. Without it a folder with
+    /// checkpoints or results is refused, unless the run goes on from one of the checkpoints.
     pub overwrite_output_dir: bool,
     /// Steps in a row that are skipped because their loss or gradients are not finite, after which
     /// the run stops.
@@ -58,6 +63,7 @@ impl Default for TrainConfig {
             seed: 0,
             group_by_length: false,
             logging_steps: one,
+            eval_steps: None,
             save_steps: None,
             save_total_limit: None,
             overwrite_output_dir: false,
@@ -80,13 +86,14 @@ impl TrainConfig {
 
     /// Optimizer steps of the whole run on `samples`: what schedules are made for.
     pub fn total_steps(&self, samples: usize) -> usize {
-        let all = self.steps_per_epoch(samples) * self.num_epochs.get();
-        self.max_steps.map_or(all, |max| all.min(max))
+        self.max_steps.unwrap_or(self.steps_per_epoch(samples) * self.num_epochs.get())
     }
 
-    /// Epochs these steps take, the last of them perhaps in part, where none is skipped.
-    pub(super) fn epochs(&self, samples: usize) -> usize {
-        self.total_steps(samples).div_ceil(self.steps_per_epoch(samples).max(1))
+    /// The segments of a run on `samples`.
+    pub(crate) fn segments(&self, samples: usize) -> Segments {
+        let steps_per_epoch = NonZeroUsize::new(self.steps_per_epoch(samples));
+        let steps_per_epoch = steps_per_epoch.unwrap_or(NonZeroUsize::MIN);
+        Segments { steps_per_epoch, eval_steps: self.eval_steps }
     }
 
     /// Epoch, from 0, and batches already consumed in it, on all devices together, after `windows`
@@ -112,6 +119,7 @@ impl TrainConfig {
             seed,
             group_by_length,
             logging_steps: _,
+            eval_steps: _,
             save_steps: _,
             save_total_limit: _,
             overwrite_output_dir: _,
@@ -150,6 +158,8 @@ mod tests {
         assert_eq!(config.position(6, 18), (2, 0));
         let capped = TrainConfig { max_steps: Some(5), ..config };
         assert_eq!(capped.total_steps(18), 5);
+        let longer = TrainConfig { max_steps: Some(50), ..capped };
+        assert_eq!(longer.total_steps(18), 50);
     }
 
     #[test]

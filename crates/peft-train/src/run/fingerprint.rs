@@ -52,7 +52,7 @@ fn files(dir: &Path) -> Result<BTreeSet<PathBuf>, Error> {
 }
 
 /// An open safetensors file, where its data begins, and its header.
-fn open(path: &Path) -> Result<(File, u64, Metadata), Error> {
+pub(super) fn open(path: &Path) -> Result<(File, u64, Metadata), Error> {
     let mut file = File::open(path).map_err(Error::read(path))?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(Error::read(path))?;

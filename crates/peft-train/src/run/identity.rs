@@ -1,7 +1,7 @@
 //! What a run is made of, so that a checkpoint is resumed by the run it belongs to and by no other.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
 use peft_core::TunerConfig;
@@ -35,6 +35,9 @@ pub struct RunIdentity {
 /// The files a base model comes from, as SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseIdentity {
+    /// Their folder, which adapters name as their base. No checkpoint knows it: a base may be moved.
+    #[serde(skip)]
+    pub dir: PathBuf,
     /// Of `config.json`.
     pub config: String,
     /// Of every tensor's name, type, shape and up to 8 KiB of its bytes, evenly spread. Weights
@@ -54,6 +57,7 @@ impl BaseIdentity {
     pub fn of(dir: &Path) -> Result<Self, Error> {
         let tokenizer = dir.join("tokenizer.json");
         Ok(Self {
+            dir: dir.canonicalize().map_err(Error::read(dir))?,
             config: hash_file(&dir.join("config.json"))?,
             weights: fingerprint(dir)?,
             tokenizer: tokenizer.exists().then(|| hash_file(&tokenizer)).transpose()?,
@@ -123,7 +127,7 @@ fn first_difference(key: &str, a: &Value, b: &Value) -> Option<(String, Value, V
 }
 
 /// SHA-256 of the samples' ids, labels and borders, in their order.
-fn hash_samples(samples: &[Sample]) -> String {
+pub(crate) fn hash_samples(samples: &[Sample]) -> String {
     let mut hash = Sha256::new();
     let length = |length: usize| (length as u64).to_le_bytes();
     for Sample { input_ids, labels, document_starts } in samples {
@@ -152,7 +156,8 @@ mod tests {
     }
 
     fn identity() -> RunIdentity {
-        let base = BaseIdentity { config: "c".into(), weights: "w".into(), tokenizer: None };
+        let (dir, config, weights) = ("base".into(), "c".into(), "w".into());
+        let base = BaseIdentity { dir, config, weights, tokenizer: None };
         RunIdentity {
             method: "lora".into(),
             config: json!({ "method": { "r": 8, "rate": 0.1 + 0.2 }, "run": { "seed": 1 } }),
@@ -168,7 +173,7 @@ mod tests {
         let run = identity();
         let parsed: RunIdentity =
             serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
-        assert_eq!(parsed.difference(&run).unwrap(), None);
+        assert_eq!(parsed.difference(&run).unwrap(), None, "wherever the base is");
         type Change = fn(&mut RunIdentity);
         let cases: [(Change, &str); 6] = [
             (|i| i.method = "losia".into(), "`method` = \"lora\", but this run has \"losia\""),
@@ -231,5 +236,6 @@ mod tests {
         std::fs::remove_file(dir.path().join("config.json")).unwrap();
         let error = BaseIdentity::of(dir.path()).unwrap_err().to_string();
         assert!(error.contains("config.json"), "{error}");
+        assert_eq!(before.dir, dir.path().canonicalize().unwrap());
     }
 }

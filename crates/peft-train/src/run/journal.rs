@@ -14,17 +14,29 @@ use crate::report::{MetricsLog, peak_memory_bytes};
 pub(super) struct Journal {
     log: MetricsLog,
     pub clock: Clock,
-    /// Tokens since the last line.
+    since: Since,
+}
+
+/// What was seen since the last line.
+#[derive(Default)]
+struct Since {
+    /// Summed over the target tokens of the steps that were taken.
+    loss: f64,
+    target_tokens: usize,
+    /// Skipped steps' too.
     tokens: usize,
 }
 
-/// The line of a step. As in every line, `step` is how many steps were taken before it, and
-/// `windows` how many were taken or skipped when it was written.
+/// The line of a step. As in every line, `step` is how many steps were taken when it was written, and
+/// `windows` how many were taken or skipped.
 #[derive(Serialize)]
 struct StepLine<'a> {
     step: usize,
     windows: usize,
-    loss: f32,
+    /// Passes over the data.
+    epoch: f64,
+    /// Mean per target token since the last line, as are the sums, speed and times below.
+    loss: f64,
     learning_rate: f64,
     grad_norm: Option<f32>,
     /// The method's regulariser, which `loss` does not hold.
@@ -32,7 +44,6 @@ struct StepLine<'a> {
     penalty: Option<f32>,
     tokens: usize,
     target_tokens: usize,
-    /// Since the last line, as are speed and times.
     seconds: f64,
     tokens_per_second: f64,
     time: StepTime,
@@ -69,7 +80,7 @@ struct EvaluationLine {
 
 impl Journal {
     pub fn new(log: MetricsLog) -> Self {
-        Self { log, clock: Clock::start(), tokens: 0 }
+        Self { log, clock: Clock::start(), since: Since::default() }
     }
 
     /// Waits until all lines are on the disk.
@@ -77,32 +88,38 @@ impl Journal {
         self.log.sync()
     }
 
-    /// Counts a step's tokens.
+    /// Counts the tokens of a step, taken or not.
     pub fn count(&mut self, window: &Window) {
-        self.tokens += window.tokens;
+        self.since.tokens += window.tokens;
     }
 
-    /// Writes the line of a step.
+    /// Counts a step that was taken, with the mean loss of its target tokens.
+    pub fn taken(&mut self, window: &Window, loss: f32) {
+        self.since.loss += f64::from(loss) * window.targets as f64;
+        self.since.target_tokens += window.targets;
+    }
+
+    /// Writes the line of the step that was taken last, after so many epochs.
     pub fn step(
         &mut self,
-        window: &Window,
-        loss: f32,
         report: &StepReport,
         progress: Progress,
+        epoch: f64,
     ) -> Result<(), Error> {
         let time = self.clock.take();
         let seconds = time.total();
-        let tokens = std::mem::take(&mut self.tokens);
+        let Since { loss, target_tokens, tokens } = std::mem::take(&mut self.since);
         let scalar = |value: &Option<Tensor<1>>| value.clone().map(Error::scalar).transpose();
         self.log.write(&StepLine {
-            step: report.step,
+            step: progress.steps,
             windows: progress.windows(),
-            loss,
+            epoch,
+            loss: loss / target_tokens.max(1) as f64,
             learning_rate: report.learning_rate,
             grad_norm: scalar(&report.grad_norm)?,
             penalty: scalar(&report.penalty)?,
-            tokens: window.tokens,
-            target_tokens: window.targets,
+            tokens,
+            target_tokens,
             seconds,
             tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
             time,

@@ -5,6 +5,7 @@
 //! bits as one that was never interrupted. [`Run::interrupter`] stops it at the next opportunity.
 
 mod checkpoint;
+mod claim;
 mod clock;
 mod config;
 mod fingerprint;
@@ -16,29 +17,33 @@ mod lock;
 mod loss_scale;
 mod model;
 mod no_log;
+mod optimizer;
 mod outcome;
 mod panics;
 mod plan;
 mod prepare;
 mod saver;
+mod segments;
 mod session;
 mod state;
 mod training;
 mod validation;
 mod window;
 
-pub(crate) use checkpoint::list as list_checkpoints;
 pub use checkpoint::{
     CheckpointManifest, FileDigest, LatestCheckpoint, Progress, latest_checkpoint,
 };
+pub(crate) use checkpoint::{list as list_checkpoints, read_record, stored_tensors};
+pub(crate) use claim::{Claim, earlier_result, lies_in};
 pub use config::TrainConfig;
 pub use finish::Finished;
-pub(crate) use identity::settings;
 pub use identity::{BaseIdentity, RunIdentity};
+pub(crate) use identity::{hash_samples, settings};
 pub use launch::Run;
 pub(crate) use lock::OutputLock;
 pub use loss_scale::LossScale;
 pub use model::{BatchLoss, FineTune};
-pub(crate) use panics::caught;
+pub(crate) use outcome::About;
+pub(crate) use panics::on_device;
 pub use plan::RunPlan;
-pub(crate) use prepare::is_same;
+pub(crate) use segments::Segments;

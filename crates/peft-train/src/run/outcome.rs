@@ -4,21 +4,29 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use peft_core::ParamCounts;
+use serde_json::{Value, json};
 
-use super::finish::Finished;
-use super::identity::RunIdentity;
 use super::launch::Run;
 use super::state::State;
 use crate::Error;
-use crate::report::{RunReport, RunStatus, peak_memory_bytes};
+use crate::report::{DataReport, RunReport, RunStatus, Scores, peak_memory_bytes};
+
+/// What a run itself does not know, for its report.
+pub(crate) struct About {
+    /// The resolved configuration.
+    pub config: Value,
+    /// What was trained and measured on.
+    pub data: DataReport,
+    /// Scores before training.
+    pub before: Option<Scores>,
+    /// What was noted before.
+    pub notes: Vec<String>,
+}
 
 /// What is known of a run before it begins, and its clock.
 pub(super) struct Outcome {
     output_dir: PathBuf,
-    run: RunIdentity,
-    devices: Vec<Device>,
-    counts: ParamCounts,
+    known: RunReport,
     /// What was said when the checkpoint was left that the run goes on from.
     earlier: Option<RunReport>,
     start: Instant,
@@ -31,38 +39,35 @@ impl Outcome {
         Self {
             earlier: resumed.and_then(|dir| RunReport::read(dir).ok()),
             output_dir: state.saver.output_dir.clone(),
-            run: state.saver.run.clone(),
-            devices: run.training.devices.clone(),
-            counts: state.tuner.counts(),
+            known: known(run, &state),
             start,
         }
     }
 
-    /// Says that the run is at work: a process that is killed leaves it so.
-    pub fn running(&self) -> Result<(), Error> {
-        self.report(RunStatus::Running).write(&self.output_dir)
-    }
-
-    pub fn finished(&self, finished: &Finished, state: &State) -> Result<(), Error> {
-        self.ended(finished.status, state).write(&self.output_dir)
+    /// Says how the run stands. One that is `Running` stays so in the report if its process is killed.
+    pub fn report(&self, status: RunStatus, state: &State) -> Result<(), Error> {
+        self.now(status, state).write(&self.output_dir)
     }
 
     pub fn failed(&self, error: &Error, state: &State) -> Result<(), Error> {
         let error = Some(error.to_string());
-        RunReport { error, ..self.ended(RunStatus::Failed, state) }.write(&self.output_dir)
+        RunReport { error, ..self.now(RunStatus::Failed, state) }.write(&self.output_dir)
     }
 
-    fn ended(&self, status: RunStatus, state: &State) -> RunReport {
+    fn now(&self, status: RunStatus, state: &State) -> RunReport {
         let (seconds, tokens_per_second) = self.pace(state.tokens);
         RunReport {
+            status,
             steps: state.tuner.steps(),
             skipped_steps: state.skips.total,
             seconds,
             tokens_per_second,
+            peak_memory_bytes: peak_memory_bytes(),
             checkpoint: state.saver.last_path().map(Path::to_owned),
             best_eval_loss: state.saver.best.map(|best| best.eval_loss),
             best_checkpoint: state.saver.best_path(),
-            ..self.report(status)
+            notes: [&*self.known.notes, &state.notes].concat(),
+            ..self.known.clone()
         }
     }
 
@@ -77,29 +82,34 @@ impl Outcome {
             }
         }
     }
+}
 
-    fn report(&self, status: RunStatus) -> RunReport {
-        RunReport {
-            version: env!("CARGO_PKG_VERSION").into(),
-            config: serde_json::json!({ "method": self.run.method, "settings": self.run.config }),
-            device: names(&self.devices),
-            dtype: self.run.dtype.clone(),
-            status,
-            error: None,
-            steps: 0,
-            skipped_steps: 0,
-            seconds: self.start.elapsed().as_secs_f64(),
-            tokens_per_second: 0.0,
-            peak_memory_bytes: peak_memory_bytes(),
-            trainable_parameters: self.counts.trainable,
-            total_parameters: self.counts.total,
-            checkpoint: None,
-            best_eval_loss: None,
-            best_checkpoint: None,
-            before: None,
-            after: None,
-            known: None,
-        }
+/// What is known of a run before it begins.
+fn known(run: &Run, state: &State) -> RunReport {
+    let (identity, counts, about) = (&state.saver.run, state.tuner.counts(), run.about.as_ref());
+    let settings = || json!({ "method": identity.method, "settings": identity.config });
+    RunReport {
+        version: env!("CARGO_PKG_VERSION").into(),
+        config: about.map_or_else(settings, |about| about.config.clone()),
+        device: names(&run.training.devices),
+        dtype: identity.dtype.clone(),
+        status: RunStatus::Running,
+        error: None,
+        notes: about.map(|about| about.notes.clone()).unwrap_or_default(),
+        steps: 0,
+        skipped_steps: 0,
+        seconds: 0.0,
+        tokens_per_second: 0.0,
+        peak_memory_bytes: None,
+        trainable_parameters: counts.trainable,
+        total_parameters: counts.total,
+        checkpoint: None,
+        best_eval_loss: None,
+        best_checkpoint: None,
+        data: about.map(|about| about.data.clone()),
+        before: about.and_then(|about| about.before),
+        after: None,
+        known: None,
     }
 }
 

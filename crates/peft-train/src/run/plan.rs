@@ -27,7 +27,8 @@ pub struct RunPlan<'a> {
     pub devices: Vec<Device>,
     /// Samples to train on; shuffled by the configuration's seed.
     pub train_samples: Vec<Sample>,
-    /// Samples for a validation loss at the end of each whole epoch, in their own order.
+    /// Samples for a validation loss every `eval_steps` of `config`, else at the end of each whole
+    /// epoch, in their own order.
     pub valid_samples: Vec<Sample>,
     /// The files the model came from, by which a resume recognises its base; `None` where it came
     /// from no files.

@@ -1,21 +1,21 @@
 //! From a plan to a run that is ready: every refusal comes before the first step.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use burn::train::Interrupter;
 use peft_core::{Method, Tuner, TunerConfig};
 use peft_llama::CausalLm;
 
 use super::checkpoint::{self, Progress, Restored};
+use super::claim::Claim;
 use super::config::TrainConfig;
-use super::finish::PROBE_TOKENS;
 use super::journal::Journal;
 use super::launch::Run;
-use super::lock::OutputLock;
 use super::loss_scale::LossScale;
+use super::optimizer::adamw;
 use super::plan::RunPlan;
 use super::saver::{Best, Saver};
 use super::session::Session;
@@ -26,12 +26,17 @@ use super::window::Window;
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
 use crate::report::{History, MetricsLog};
-use crate::staged;
 
-pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> {
+/// The output folder is taken here, unless it was by `claim`.
+pub(super) fn prepare(
+    model: CausalLm,
+    plan: RunPlan<'_>,
+    claim: Option<Claim>,
+) -> Result<Run, Error> {
     let devices = devices(&model, &plan)?;
     check_schedules(&plan)?;
-    let (lock, replaced) = claim(plan.output_dir, plan.resume_from, &plan.config)?;
+    check_validation(&plan)?;
+    let claim = claim.map_or_else(|| Claim::of(&plan), Ok)?;
     let samples = plan.train_samples.len();
     let identity = plan.identity(&model);
     let RunPlan { method, tuner_config, config, train_samples, valid_samples, .. } = plan;
@@ -42,11 +47,11 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
         resume_from.map(|dir| checkpoint::read(dir, &identity, optim)).transpose()
     })?;
     let Attached { model, tuner, optim, progress } = attached;
-    // Only a run that was accepted replaces another.
-    replaced.iter().try_for_each(|path| staged::remove(path))?;
-    let (log, best) = match resume_from {
-        Some(_) => resume_log(output_dir, progress.windows())?,
-        None => (MetricsLog::create(output_dir)?, None),
+    let goes_on = claim.goes_on;
+    let lock = claim.replace_earlier()?; // only a run that was accepted replaces another
+    let (log, best, damaged) = match goes_on {
+        true => resume_log(output_dir, progress.windows())?,
+        false => (MetricsLog::create(output_dir)?, None, None),
     };
     let saver = Saver {
         output_dir: output_dir.into(),
@@ -55,7 +60,7 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
         last: resume_from.map(|path| (progress, path.to_owned())),
         best,
     };
-    let probe = probe(&train_samples);
+    let probe = train_samples.first().map(|sample| sample.input_ids.clone()).unwrap_or_default();
     let validation = Validation::of(valid_samples.len());
     let [train, valid] = loaders(&config, train_samples, valid_samples, &devices[0]);
     let session = Session::new(State {
@@ -74,10 +79,23 @@ pub(super) fn prepare(model: CausalLm, plan: RunPlan<'_>) -> Result<Run, Error> 
         passes: 0,
         optim: Some(optim),
         probe,
+        notes: damaged
+            .into_iter()
+            .map(|line| format!("the log was cut at a damaged line: {line}"))
+            .collect(),
         error: None,
         _lock: lock,
     });
-    Ok(Run { model, training: Training { session, train, valid, devices } })
+    let training = training(session, [train, valid], devices);
+    Ok(Run { model, training, about: None })
+}
+
+/// The loaders ask the session what the Learner is to get.
+fn training(session: Session, [train, valid]: [BatchLoader; 2], devices: Vec<Device>) -> Training {
+    let [of_train, of_valid] = [session.clone(), session.clone()];
+    let train = train.yielding(move || of_train.lock().train_part());
+    let valid = valid.yielding(move || of_valid.lock().valid_part());
+    Training { session, train: train.into(), valid: valid.into(), devices }
 }
 
 /// The devices to train on, that of the model first.
@@ -110,32 +128,12 @@ fn check_schedules(plan: &RunPlan<'_>) -> Result<(), Error> {
     }
 }
 
-/// Makes the output folder this run's own. Beside the lock, the checkpoints of another run that this
-/// one is to replace.
-fn claim(
-    output_dir: &Path,
-    resume: Option<&Path>,
-    config: &TrainConfig,
-) -> Result<(OutputLock, Vec<PathBuf>), Error> {
-    std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
-    let lock = OutputLock::take(output_dir)?;
-    if resume.and_then(Path::parent).is_some_and(|from| is_same(from, output_dir)) {
-        return Ok((lock, Vec::new()));
+/// Validations that were asked for would not take place.
+fn check_validation(plan: &RunPlan<'_>) -> Result<(), Error> {
+    match plan.config.eval_steps.filter(|_| plan.valid_samples.is_empty()) {
+        Some(eval_steps) => Err(Error::NoValidation { eval_steps }),
+        None => Ok(()),
     }
-    let earlier: Vec<_> = checkpoint::list(output_dir)?.into_iter().map(|(_, dir)| dir).collect();
-    match earlier.last().filter(|_| !config.overwrite_output_dir) {
-        Some(newest) => {
-            let (path, checkpoint) = (output_dir.into(), newest.clone());
-            Err(Error::OutputDirInUse { path, checkpoint })
-        }
-        None => Ok((lock, earlier)),
-    }
-}
-
-/// Whether two paths lead to the same place.
-pub(crate) fn is_same(a: &Path, b: &Path) -> bool {
-    let [a, b] = [a, b].map(std::fs::canonicalize);
-    a.is_ok_and(|a| b.is_ok_and(|b| a == b))
 }
 
 /// A method on its model, and where a checkpoint left both.
@@ -154,8 +152,8 @@ fn attach(
     model: CausalLm,
     restore: impl FnOnce(ModuleOptimizer) -> Result<Option<Restored>, Error>,
 ) -> Result<Attached, Error> {
-    let adamw = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay);
-    match restore(adamw.init())? {
+    let optim = adamw(&model, config.weight_decay)?;
+    match restore(optim.clone())? {
         Some(Restored { record, optim, progress }) => {
             let (tuner, model) = Tuner::resume(method, tuner_config, model, &record)?;
             Ok(Attached { model, tuner, optim, progress })
@@ -164,7 +162,7 @@ fn attach(
             let loss_scale = LossScale::of(model.model.embed_tokens.weight.base().dtype());
             let progress = Progress { steps: 0, skipped_steps: 0, loss_scale };
             let (tuner, model) = Tuner::attach(method, tuner_config, model)?;
-            Ok(Attached { model, tuner, optim: adamw.init(), progress })
+            Ok(Attached { model, tuner, optim, progress })
         }
     }
 }
@@ -185,17 +183,14 @@ fn loaders(
     [train, loader(valid)]
 }
 
-/// The log as it was after `windows` steps, taken or skipped, and the lowest validation loss it
-/// knows.
-fn resume_log(output_dir: &Path, windows: usize) -> Result<(MetricsLog, Option<Best>), Error> {
-    let log = MetricsLog::resume(output_dir, windows as u64)?;
+/// The log as it was after `windows` steps, taken or skipped, the lowest validation loss it knows, and
+/// its first damaged line, before which it ends.
+fn resume_log(
+    output_dir: &Path,
+    windows: usize,
+) -> Result<(MetricsLog, Option<Best>, Option<Error>), Error> {
+    let (log, damaged) = MetricsLog::resume(output_dir, windows as u64)?;
     let evaluations = History::read(output_dir)?.evaluations.into_iter();
     let best = evaluations.min_by(|(_, a), (_, b)| a.total_cmp(b));
-    Ok((log, best.map(|(steps, eval_loss)| Best { eval_loss, steps })))
-}
-
-/// The beginning of a sample.
-fn probe(samples: &[Sample]) -> Vec<u32> {
-    let ids = samples.first().map(|sample| sample.input_ids.iter().take(PROBE_TOKENS).copied());
-    ids.map(Iterator::collect).unwrap_or_default()
+    Ok((log, best.map(|(steps, eval_loss)| Best { eval_loss, steps }), damaged))
 }

@@ -47,6 +47,7 @@ impl Session {
         let mut state = self.lock();
         let loss_sum = loss_sum.to_device(&state.device);
         state.window.push(batch, loss_sum);
+        state.journal.clock.lap(|time| &mut time.forward);
     }
 
     /// A loss as it goes into the backward pass.
@@ -66,9 +67,8 @@ impl Session {
     pub fn advance(&self, model: CausalLm, optim: &mut ModuleOptimizer) -> Option<CausalLm> {
         let mut state = self.lock();
         let (model, result) = state.advance(model, optim);
-        match result {
-            Ok(()) => state.stop_if_done(),
-            Err(error) => state.fail(error),
+        if let Err(error) = result {
+            state.fail(error);
         }
         model
     }

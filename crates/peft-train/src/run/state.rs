@@ -15,10 +15,11 @@ use super::journal::Journal;
 use super::lock::OutputLock;
 use super::loss_scale::LossScale;
 use super::saver::Saver;
+use super::segments::Segments;
 use super::validation::Validation;
 use super::window::{Measured, Window};
 use crate::Error;
-use crate::data::Batch;
+use crate::data::{Batch, Part};
 
 pub(super) struct State {
     pub tuner: Tuner,
@@ -42,8 +43,10 @@ pub(super) struct State {
     /// The Learner's optimizer as of the last step, to write a checkpoint with. During a step there
     /// is none: a second handle would keep the optimizer from working in place.
     pub optim: Option<ModuleOptimizer>,
-    /// Tokens by which a merged model is compared with the trained one.
+    /// A text by which a merged model is compared with the trained one.
     pub probe: Vec<u32>,
+    /// What went wrong without stopping the run.
+    pub notes: Vec<String>,
     pub error: Option<Error>,
     pub _lock: OutputLock,
 }
@@ -75,13 +78,35 @@ impl State {
         self.tuner.steps() >= self.config.total_steps(self.samples)
     }
 
-    /// Epoch, from 0, in which the run goes on, and batches already consumed in it.
-    pub fn position(&self) -> (u64, usize) {
-        self.config.position(self.windows(), self.samples)
+    pub fn segments(&self) -> Segments {
+        self.config.segments(self.samples)
     }
 
-    fn is_at_epoch_end(&self) -> bool {
-        self.windows().is_multiple_of(self.config.steps_per_epoch(self.samples).max(1))
+    /// [`windows`](Self::windows) when all steps are taken, if no further one is skipped.
+    pub fn last_window(&self) -> usize {
+        self.config.total_steps(self.samples) + self.skips.total
+    }
+
+    /// What the Learner is to train on next: the rest of a segment, or of the run.
+    pub fn train_part(&self) -> Part {
+        let windows = self.windows();
+        let end = self.segments().end(windows).min(self.last_window());
+        let (epoch, first) = self.config.position(windows, self.samples);
+        let batches = end.saturating_sub(windows) * self.config.batches_per_step().get();
+        Part { epoch, batches: first..first + batches }
+    }
+
+    /// What it is to validate on now.
+    pub fn valid_part(&self) -> Part {
+        match self.is_validation_due() {
+            true => Part::whole(0),
+            false => Part::nothing(),
+        }
+    }
+
+    fn is_validation_due(&self) -> bool {
+        let ends = self.config.eval_steps.is_some() && self.is_done();
+        self.validation.is_wanted() && (ends || self.segments().validates_after(self.windows()))
     }
 
     /// Place of `batch` in its step, from 0.
@@ -93,7 +118,7 @@ impl State {
     pub fn begin_pass(&mut self) {
         match self.passes {
             0 => self.journal.clock.lap(|time| &mut time.data),
-            _ => self.journal.clock.lap(|time| &mut time.forward_backward), // of other devices
+            _ => self.journal.clock.lap(|time| &mut time.forward), // of other devices
         }
         self.passes += 1;
     }
@@ -107,7 +132,7 @@ impl State {
         }
         self.window.add(model, place, grads);
         self.passes -= 1;
-        self.journal.clock.lap(|time| &mut time.forward_backward);
+        self.journal.clock.lap(|time| &mut time.backward);
     }
 
     /// What gradients are multiplied by before they are summed up: 1, where that only makes them f32.
@@ -133,7 +158,7 @@ impl State {
             Ok(measured) => measured,
             Err(error) => return (Some(model), Err(error)),
         };
-        self.journal.clock.lap(|time| &mut time.forward_backward);
+        self.journal.clock.lap(|time| &mut time.backward);
         self.journal.count(&window);
         self.tokens += window.tokens;
         if !measured.is_finite() {
@@ -146,7 +171,8 @@ impl State {
             Err(error) => return (None, Err(error.into())),
         };
         self.optim = Some(optim.clone());
-        let result = self.after_step(&model, &window, measured.loss, &report);
+        self.journal.taken(&window, measured.loss);
+        let result = self.after_step(&model, &report);
         (Some(model), result)
     }
 
@@ -168,21 +194,19 @@ impl State {
         Err(self.saver.diverged(self.tuner.steps(), reason))
     }
 
-    fn after_step(
-        &mut self,
-        model: &CausalLm,
-        window: &Window,
-        loss: f32,
-        report: &StepReport,
-    ) -> Result<(), Error> {
+    /// Writes what is due: a line, a checkpoint, and a line before every checkpoint, so that a resume
+    /// writes the same lines.
+    fn after_step(&mut self, model: &CausalLm, report: &StepReport) -> Result<(), Error> {
         self.skips.in_a_row = 0;
         self.loss_scale.iter_mut().for_each(LossScale::taken);
-        self.journal.clock.lap(|time| &mut time.optimizer);
+        self.journal.clock.lap_step(report.observing);
+        let saves = self.is_save_due() || self.is_judged_next();
         let due = self.tuner.steps().is_multiple_of(self.config.logging_steps.get());
-        if due || self.is_done() || !report.events.is_empty() {
-            self.journal.step(window, loss, report, self.progress())?;
+        if due || saves || self.is_done() || !report.events.is_empty() {
+            let epoch = self.windows() as f64 / self.config.steps_per_epoch(self.samples) as f64;
+            self.journal.step(report, self.progress(), epoch)?;
         }
-        self.save_if(self.is_save_due() || self.is_judged_next(), model)
+        self.save_if(saves, model)
     }
 
     /// Every `save_steps`.
@@ -193,8 +217,7 @@ impl State {
 
     /// Before a validation, if the run writes checkpoints: what it judges is then one of them.
     fn is_judged_next(&self) -> bool {
-        let saves = self.config.save_steps.is_some();
-        saves && self.is_at_epoch_end() && self.validation.is_wanted()
+        self.config.save_steps.is_some() && self.is_validation_due()
     }
 
     fn save_if(&mut self, due: bool, model: &CausalLm) -> Result<(), Error> {
@@ -226,14 +249,6 @@ impl State {
         let Some(eval_loss) = eval_loss else { return Ok(()) };
         self.journal.evaluation(self.progress(), eval_loss)?;
         self.saver.evaluated(self.tuner.steps(), eval_loss)
-    }
-
-    /// Stops the Learner in the middle of an epoch once all steps were taken. An epoch's end it
-    /// reaches by itself, and validates there.
-    pub fn stop_if_done(&self) {
-        if self.is_done() && !self.is_at_epoch_end() {
-            self.interrupter.stop(Some("all steps taken"));
-        }
     }
 
     /// Stops the Learner; the first error is that of the run.

@@ -21,21 +21,24 @@ use crate::data::BatchLoader;
 /// What the Learner needs beside the model.
 pub(super) struct Training {
     pub session: Session,
-    pub train: BatchLoader,
-    pub valid: BatchLoader,
+    pub train: Arc<BatchLoader>,
+    pub valid: Arc<BatchLoader>,
     pub devices: Vec<Device>,
 }
 
 impl Training {
     /// The trained model, adapters attached, without autodiff. Where skipped steps leave some to be
-    /// taken when the epochs have ended, the Learner is started again, as by a resume. It ends: of
-    /// steps in a row, only so many are skipped.
+    /// taken, the Learner is started again, as by a resume. It ends: of steps in a row, only so many
+    /// are skipped. A Learner that ends before it was to was stopped, which Burn's dashboard makes
+    /// the interrupter forget.
     pub fn run(
         &self,
         mut model: CausalLm,
         mut renderer: Option<Box<dyn MetricsRenderer>>,
     ) -> Result<CausalLm, Error> {
-        while !self.is_over() {
+        let mut end = 0;
+        while self.goes_on_after(end) {
+            end = self.session.lock().last_window();
             let is_given = renderer.is_some();
             let result = self.learn(model, renderer)?;
             model = result.model.model.train();
@@ -44,12 +47,14 @@ impl Training {
         Ok(model.valid())
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether there are steps to take, and nobody has stopped the Learner, which was to go on for
+    /// `end` windows.
+    fn goes_on_after(&self, end: usize) -> bool {
         let state = self.session.lock();
-        state.is_done() || state.interrupter.should_stop()
+        !state.is_done() && !state.interrupter.should_stop() && state.windows() >= end
     }
 
-    /// Trains from where the run stands to the end of its epochs, or of one more if it is there.
+    /// Trains from where the run stands to its last step, unless further ones are skipped.
     fn learn(
         &self,
         model: CausalLm,
@@ -74,13 +79,12 @@ impl Training {
         }
     }
 
-    /// The Learner's settings where the run stands.
+    /// The Learner's settings where the run stands. Its epochs are the run's segments.
     fn at_position(&self) -> SupervisedTraining<FineTune> {
         let state = self.session.lock();
-        let (epoch, batches) = state.position();
-        let (train, valid) = (self.train.fork().resume_at(epoch, batches), self.valid.fork());
-        let epochs_done = epoch as usize;
-        let training = SupervisedTraining::new("", Arc::new(train), Arc::new(valid)) // nothing is written
+        let segments = state.segments();
+        let (train, valid) = (self.train.clone(), self.valid.clone());
+        let training = SupervisedTraining::new("", train, valid) // nothing is written
             .with_training_strategy(strategy(self.devices.clone()).into())
             .with_interrupter(state.interrupter.clone())
             .with_application_logger(None)
@@ -88,8 +92,8 @@ impl Training {
             .metrics((LossMetric::new(),))
             .metric_train_numeric(LearningRateMetric::new())
             .grads_accumulation(state.config.gradient_accumulation_steps.get())
-            .num_epochs(state.config.epochs(state.samples).max(epochs_done + 1));
-        match epochs_done {
+            .num_epochs(segments.ended(state.last_window().saturating_sub(1)) + 1);
+        match segments.ended(state.windows()) {
             0 => training,
             done => training.checkpoint(done),
         }

@@ -1,4 +1,4 @@
-//! The validation loss at the end of an epoch.
+//! Validation losses.
 
 use burn::tensor::Tensor;
 

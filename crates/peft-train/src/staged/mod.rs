@@ -6,7 +6,8 @@
 
 mod sync;
 
-use std::io;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -20,6 +21,8 @@ const PREFIX: &str = ".staged-";
 const NEW: &str = "new";
 /// In a temporary folder: a folder with what was moved away from its place, under its name.
 const OLD: &str = "old";
+/// In a temporary folder: a file that is locked as long as its process lives.
+const LOCK: &str = "lock";
 
 /// Fills a new folder with `fill`, and puts it in the place of `dir` and what may be there.
 ///
@@ -31,7 +34,7 @@ pub(crate) fn replace(
 ) -> Result<(), Error> {
     let parent = parent_of(dir);
     std::fs::create_dir_all(parent).map_err(Error::write(parent))?;
-    let staged = stage(parent)?;
+    let (staged, _lock) = stage(parent)?;
     let new = staged.path().join(NEW); // temporary folders themselves are closed to others
     std::fs::create_dir(&new).map_err(Error::write(&new))?;
     fill(&new)?;
@@ -48,24 +51,43 @@ pub(crate) fn replace(
 /// # Errors
 /// [`Error::Io`].
 pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
-    let grave = stage(parent_of(dir))?;
+    let (grave, _lock) = stage(parent_of(dir))?;
     let moved = std::fs::rename(dir, grave.path().join("removed"));
     moved.and_then(|()| grave.close()).map_err(Error::remove(dir))
 }
 
 /// Ends what processes that were killed began in the folder `parent`: what was moved away from its
-/// place and not replaced is put back, and temporary folders are removed.
+/// place and not replaced is put back, and temporary folders are removed. Those of processes at work
+/// are left alone, where the file system knows locks.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub(crate) fn clean_up(parent: &Path) -> Result<(), Error> {
     for path in entries(parent).map_err(Error::read(parent))? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(PREFIX) && path.is_dir() {
+        if name.starts_with(PREFIX) && path.is_dir() && is_abandoned(&path) {
             end(&path)?;
         }
     }
     Ok(())
+}
+
+/// [`clean_up`] of the folder that `dir` is in, or is to be in.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn clean_up_beside(dir: &Path) -> Result<(), Error> {
+    let parent = parent_of(dir);
+    if parent.exists() { clean_up(parent) } else { Ok(()) }
+}
+
+/// Whether the process is gone that made the temporary folder `staged`. Another user's is not ours to
+/// judge.
+fn is_abandoned(staged: &Path) -> bool {
+    match OpenOptions::new().write(true).open(staged.join(LOCK)) {
+        Ok(lock) => !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 /// The folder that `dir` is in.
@@ -74,9 +96,15 @@ fn parent_of(dir: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-/// A temporary folder in `parent`, on whose file system renames do not copy.
-fn stage(parent: &Path) -> Result<TempDir, Error> {
-    tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(Error::write(parent))
+/// A temporary folder in `parent`, on whose file system renames do not copy, and the lock that says
+/// that it is in use.
+fn stage(parent: &Path) -> Result<(TempDir, File), Error> {
+    let staged = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
+    let staged = staged.map_err(Error::write(parent))?;
+    let path = staged.path().join(LOCK);
+    let lock = File::create(&path).map_err(Error::write(&path))?;
+    let _ = lock.try_lock(); // some file systems know no locks
+    Ok((staged, lock))
 }
 
 /// Moves `dir`, if it is there, into the temporary folder `staged`, and the new one into its place.
@@ -126,6 +154,11 @@ mod tests {
         (parent, dir)
     }
 
+    /// The temporary folder of a process that was killed.
+    fn abandoned(parent: &TempDir) -> PathBuf {
+        stage(parent.path()).unwrap().0.keep()
+    }
+
     fn check(parent: &TempDir, dir: &Path, content: &str) {
         assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), content);
         assert_eq!(fs::read_dir(parent).unwrap().count(), 1, "nothing temporary is left");
@@ -150,7 +183,7 @@ mod tests {
     fn the_old_folder_or_the_new_one_survives_a_kill_at_any_point() {
         for (steps, left) in [(0, "old"), (1, "old"), (2, "old"), (3, "new"), (4, "new")] {
             let (parent, dir) = folder();
-            let staged = stage(parent.path()).unwrap().keep();
+            let staged = abandoned(&parent);
             let (new, old) = (staged.join(NEW), staged.join(OLD));
             let make: [&dyn Fn(); 4] = [
                 &|| fs::create_dir(&new).and_then(|()| fs::write(new.join("file"), "new")).unwrap(),
@@ -169,7 +202,7 @@ mod tests {
     #[test]
     fn what_cannot_be_replaced_stays() {
         let (parent, dir) = folder();
-        let staged = stage(parent.path()).unwrap().keep();
+        let staged = abandoned(&parent);
         assert!(swap(&staged, &dir).is_err(), "there is no new one");
         assert!(!dir.exists());
         end(&staged).unwrap();
@@ -193,5 +226,19 @@ mod tests {
         fs::write(&file, "a file").unwrap();
         clean_up(parent.path()).unwrap();
         assert!(file.exists() && dir.exists());
+    }
+
+    #[test]
+    fn what_a_process_at_work_has_staged_is_left_alone() {
+        let (parent, dir) = folder();
+        let (working, lock) = stage(parent.path()).unwrap();
+        fs::write(working.path().join("file"), "half").unwrap();
+        let dead = abandoned(&parent);
+        clean_up_beside(&dir).unwrap();
+        assert!(working.path().join("file").exists() && !dead.exists());
+        drop(lock);
+        clean_up_beside(&dir).unwrap();
+        assert!(!working.path().exists());
+        clean_up_beside(&parent.path().join("absent/final")).unwrap();
     }
 }

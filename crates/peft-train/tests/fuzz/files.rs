@@ -35,6 +35,8 @@ const BLOCKS: &[(&str, &str)] = &[
     ("blocks", r#"[{"path": "lm_head.weight", "step": 3}]"#),
 ];
 
+/// Files of a checkpoint, and what they hold.
+const STATES: [&str; 3] = ["state.safetensors", "state.json", "optimizer.bpk"];
 const STATE: &[u8] = b"any bytes: only their hash is looked at";
 
 fn case(path: &str) -> Vec<u8> {
@@ -51,7 +53,7 @@ fn any_adapter() -> impl Strategy<Value = &'static str> {
 
 /// The manifest of a whole checkpoint.
 fn manifest() -> String {
-    let files = [("state.safetensors".to_string(), digest())].into();
+    let files = STATES.map(|name| (name.to_string(), digest())).into();
     let run = RunIdentity {
         method: "lora".into(),
         config: json!({ "run": { "seed": 1 } }),
@@ -71,14 +73,13 @@ fn digest() -> FileDigest {
 }
 
 /// The files of a whole checkpoint.
-fn run_files() -> [(&'static str, Vec<u8>); 3] {
+fn run_files() -> Vec<(&'static str, Vec<u8>)> {
     let json = manifest();
     let checksum = checksum(json.as_bytes());
-    [
-        ("manifest.json", json.into_bytes()),
-        ("manifest.sha256", checksum.into_bytes()),
-        ("state.safetensors", STATE.to_vec()),
-    ]
+    let mut files =
+        vec![("manifest.json", json.into_bytes()), ("manifest.sha256", checksum.into_bytes())];
+    files.extend(STATES.map(|name| (name, STATE.to_vec())));
+    files
 }
 
 fn run_checkpoint(files: &[(&'static str, Vec<u8>)]) -> bool {

@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
             self.snapshot(index, comparison)?;
         }
         comparison.equal("rank_pattern", self.masks(), self.trace.rank_pattern.clone());
+        comparison.all_seen(&self.replay.snapshots);
         Ok(())
     }
 

@@ -36,7 +36,7 @@ impl<'a, T: Method> Replay<'a, T> {
         (tuner, model): (Tuner<T>, CausalLm),
         optim: ModuleOptimizer,
     ) -> Result<Self, CaseError> {
-        let (init, snapshots) = (case.tensors("init")?, case.tensors("snapshots")?);
+        let (init, snapshots) = (case.tensors("init")?, case.tensors_if_any("snapshots")?);
         let device = device.clone().autodiff();
         Ok(Self { case, init, snapshots, batches, device, tuner, optim, model })
     }

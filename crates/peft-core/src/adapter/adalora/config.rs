@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::low_rank::with_shared_settings;
 use crate::error::check;
-use crate::schedule::BudgetSchedule;
+use crate::schedule::{BudgetSchedule, Decay};
 use crate::settings::settings;
 use crate::{Error, Optimizer, TargetModules};
 
 /// How the importance of an entry of P, Λ and Q is measured. Each is summed over a triplet: that of
 /// Λ, and the means over its vectors of P and Q.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RankImportance {
     /// Smoothed sensitivity times its smoothed variation (the paper's, and PEFT's).
@@ -25,7 +26,8 @@ pub enum RankImportance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Orthogonality {
-    /// Mean over all P and Q of `‖M·Mᵀ − I‖`, as PEFT and the authors' code compute it.
+    /// Mean over all P and Q of `‖M·Mᵀ − I‖`, as PEFT and the authors' code compute it. Those left
+    /// without rank count as zero.
     MeanNorm,
     /// Sum over all P and Q of `‖M·Mᵀ − I‖²`, as the paper writes it.
     SquaredSum,
@@ -40,7 +42,8 @@ settings! {
         target_modules: TargetModules = TargetModules::all_linear(),
         /// Modules left out of `target_modules`.
         exclude_modules: Option<TargetModules> = None,
-        /// Layers taken, by the last number in a module's path; all, unless given.
+        /// Layers taken, all unless given: see
+        /// [`Targeting::layers_to_transform`](crate::Targeting::layers_to_transform).
         layers_to_transform: Option<Vec<usize>> = None,
         /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
         output_head: Option<String> = None,
@@ -67,14 +70,17 @@ settings! {
         importance: RankImportance = RankImportance::Smoothed,
         /// Strength: the product is scaled by `lora_alpha / (init_r + 1e-5)`, whatever ranks survive.
         lora_alpha: f64 = 8.0,
-        /// Probability of dropping an entry of the adapter's input, in [0, 1).
+        /// Probability of dropping an entry of the adapter's input, in [0, 1). Only models that call
+        /// the [`hook`](crate::hook) have dropout: a composed weight has no input.
         lora_dropout: f64 = 0.0,
         /// Drops pruned triplets, their optimizer state included, at the last cut. `false` keeps them
         /// masked to the end, as the references do: the regulariser then still sees them.
         compact: bool = true,
         /// Peak learning rate.
         learning_rate: f64 = 1e-3,
-        /// Where the cosine ends, as a share of the peak.
+        /// How it falls after the warm-up.
+        lr_scheduler: Decay = Decay::Cosine,
+        /// Where the decay ends, as a share of the peak.
         min_lr_ratio: f64 = 0.1,
         /// Share of the run spent warming up.
         warmup_ratio: f64 = 0.1,

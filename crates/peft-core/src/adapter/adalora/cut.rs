@@ -17,7 +17,7 @@ impl AdaLora {
 
     /// Smooths the importance of every entry, until the last cut.
     pub(super) fn gather(&mut self, step: usize, stepped: &[Vec<Stepped>]) {
-        let gathers = !self.allocated && step < self.budget.total_step - self.budget.tfinal;
+        let gathers = !self.allocated && step < self.budget.final_from();
         if !gathers || self.config.importance != RankImportance::Smoothed {
             return;
         }

@@ -30,7 +30,7 @@ impl AdaLoraDelta {
         Self { lora_a, lora_e, lora_b, scaling, dropout }
     }
 
-    /// The effective weight, from the stored one.
+    /// The effective weight, from the stored one. Without dropout, which needs the input.
     pub(crate) fn compose(&self, base: Tensor<2>) -> Tensor<2> {
         if self.has_no_rank() {
             return base;

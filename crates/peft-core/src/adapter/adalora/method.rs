@@ -71,11 +71,15 @@ impl AdaLora {
         (AdaLoraTarget { low_rank, importance: vec![], kept }, delta)
     }
 
-    /// An adapter that was trained must have been allocated; one from a file may be used as it is.
+    /// Refuses to pass ranks on that are not decided: an adapter that keeps them all is LoRA.
+    ///
+    /// # Errors
+    /// [`Error::NotAllocated`], or [`Error::UndecidedRanks`] for an adapter as its file had it.
     pub(super) fn require_allocated(&self, steps: usize) -> Result<(), Error> {
-        match self.allocated || steps == 0 {
-            true => Ok(()),
-            false => Err(Error::NotAllocated { steps, last_cut: self.budget.last_cut() }),
+        match (self.allocated, steps) {
+            (true, _) => Ok(()),
+            (false, 0) if self.given.is_from_file() => Err(Error::UndecidedRanks),
+            _ => Err(Error::NotAllocated { steps, last_cut: self.budget.last_cut() }),
         }
     }
 }
@@ -185,18 +189,18 @@ impl Method for AdaLora {
         Ok(plan)
     }
 
-    fn export(&self, _: usize, params: &Params) -> Result<Option<AdapterFile>, Error> {
-        Ok(Some(AdapterFile::Peft(Box::new(self.to_adapter(params)?))))
+    fn export(&self, step: usize, params: &Params) -> Result<Option<AdapterFile>, Error> {
+        Ok(Some(AdapterFile::Peft(Box::new(self.to_adapter(step, params)?))))
     }
 
     fn record(&self, params: &Params) -> Result<Record, Error> {
         self.to_record(params)
     }
 
-    fn restore(&mut self, _: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
+    fn restore(&mut self, step: usize, record: &Record, params: &Params) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         self.given.plan(&mut plan);
-        self.restore_record(record, params, &mut plan)?;
+        self.restore_record(step, record, params, &mut plan)?;
         Ok(plan)
     }
 }

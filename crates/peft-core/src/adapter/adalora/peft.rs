@@ -5,9 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::target::{A, AdaLoraTarget, B, E};
 use super::{AdaLora, AdaLoraConfig};
 use crate::adapter::low_rank::{Given, transposed};
-use crate::store::{
-    AdaLoraFields, AdapterConfig, AdapterFiles, LoraFields, ModuleTensors, PeftType,
-};
+use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType};
 use crate::{Error, ParamInfo, Params, TargetModules, to_host};
 
 /// Values of A, E and B, and which of the first triplets they are.
@@ -15,7 +13,9 @@ type Factors = ([TensorData; 3], Vec<bool>);
 
 impl AdaLora {
     /// Goes on from an adapter in PEFT's format. What it computes and where it belongs are the
-    /// file's; how it is trained, if it is, is `config`'s. Ranks that were allocated stay.
+    /// file's, and so are `target_r`, `orth_reg_weight`, `beta1` and `beta2`; the schedule and all
+    /// else about training, if it is trained, is `config`'s. Ranks that were allocated stay. An
+    /// adapter that has none yet can be used as it is, but not merged or written.
     ///
     /// # Errors
     /// [`Error::Setting`] for an adapter of another method, and what [`new`](Self::new) refuses.
@@ -58,12 +58,16 @@ impl AdaLora {
         Some(([a, e, b].map(|factor| transposed(factor, &param.device)), kept))
     }
 
-    pub(super) fn to_adapter(&self, params: &Params) -> Result<AdapterFiles, Error> {
+    /// The adapter after `steps` steps. Between cuts, pruned triplets are at work again: what the
+    /// masks of the latest one leave is not what the model computes.
+    ///
+    /// # Errors
+    /// Those of [`require_allocated`](Self::require_allocated).
+    pub(super) fn to_adapter(&self, steps: usize, params: &Params) -> Result<AdapterFiles, Error> {
+        self.require_allocated(steps)?;
         let config = &self.config;
         let pattern = |t: &AdaLoraTarget| (t.low_rank.module_path().to_string(), t.kept.clone());
-        let cut = self.targets.iter().any(|target| target.kept.contains(&false));
-        let rank_pattern =
-            (self.allocated || cut).then(|| self.targets.iter().map(pattern).collect());
+        let rank_pattern = Some(self.targets.iter().map(pattern).collect());
         let fields = match self.given.allocated() {
             Some(fields) => AdaLoraFields { rank_pattern, ..fields.clone() },
             None => AdaLoraFields {
@@ -90,29 +94,14 @@ impl AdaLora {
         })
     }
 
-    /// The adapter as plain LORA with a rank for each module, singular values absorbed: what
-    /// serving engines read. Weights without rank are left out.
+    /// The adapter after `steps` steps as plain LORA: [`AdapterFiles::to_lora`] of what
+    /// [`Tuner::export`](crate::Tuner::export) gives, without what was trained densely beside it.
     ///
     /// # Errors
-    /// [`Error::NotAllocated`] before the last cut.
-    pub fn to_lora(&self, step: usize, params: &Params) -> Result<AdapterFiles, Error> {
-        self.require_allocated(step)?;
-        let mut fields = LoraFields::new(self.config.init_r);
-        let mut modules = std::collections::BTreeMap::new();
-        for target in self.targets.iter().filter(|target| target.rank() > 0) {
-            let (path, rank) = (target.low_rank.module_path().to_string(), target.rank());
-            let [a, e, b] = target.surviving(params)?;
-            // LoRA will scale by alpha / rank.
-            let absorbed = self.config.scaling() * rank as f64 / self.config.lora_alpha;
-            let b = b.mul(e.transpose().mul_scalar(absorbed));
-            let [a, b] = [a, b].map(|factor| to_host(factor.transpose()));
-            fields.rank_pattern.insert(regex::escape(&path), rank);
-            modules.insert(path, ModuleTensors::Lora { a, b, magnitude: None });
-        }
-        let mut config = self.adapter_config(PeftType::Lora(fields));
-        config.target_modules = TargetModules::Names(modules.keys().cloned().collect());
-        config.modules_to_save = self.given.config(config.clone()).modules_to_save;
-        Ok(AdapterFiles { config, modules, other: self.given.whole() })
+    /// [`Error::NotAllocated`] and [`Error::UndecidedRanks`] before the last cut, and those of
+    /// [`AdapterFiles::to_lora`].
+    pub fn to_lora(&self, steps: usize, params: &Params) -> Result<AdapterFiles, Error> {
+        self.to_adapter(steps, params)?.to_lora()
     }
 
     fn adapter_config(&self, peft_type: PeftType) -> AdapterConfig {

@@ -3,8 +3,8 @@
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::AdaLora;
 use super::target::AdaLoraTarget;
+use super::{AdaLora, RankImportance};
 use crate::{Error, Importance, Params, Plan, Record};
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +33,7 @@ impl AdaLora {
 
     pub(super) fn restore_record(
         &mut self,
+        steps: usize,
         record: &Record,
         params: &Params,
         plan: &mut Plan,
@@ -40,6 +41,8 @@ impl AdaLora {
         let meta: Meta = record.description()?;
         self.allocated = meta.allocated;
         let compacted = meta.allocated && self.config.compact;
+        let smoothed = self.config.importance == RankImportance::Smoothed;
+        let gathered = smoothed && steps > 0 && !meta.allocated;
         let (found, expected) = (meta.rank_pattern.len(), self.targets.len());
         if found != expected {
             return Err(bad("meta.rank_pattern", format!("{found} weights, expected {expected}")));
@@ -53,6 +56,9 @@ impl AdaLora {
             }
             target.kept = kept;
             target.restore(compacted, record, params, plan)?;
+            if gathered {
+                target.restore_importance(record, params)?;
+            }
         }
         Ok(())
     }
@@ -76,18 +82,19 @@ impl AdaLoraTarget {
             let rank = self.rank();
             self.low_rank.factors.iter_mut().for_each(|factor| factor.set_rank(rank));
         }
-        self.low_rank.restore(record, params, plan)?;
+        self.low_rank.restore(record, params, plan)
+    }
+
+    fn restore_importance(&mut self, record: &Record, params: &Params) -> Result<(), Error> {
         let device = params.require(self.low_rank.base, &self.low_rank.path)?.device();
         let tensor = |data| Tensor::<2>::from_data(data, (&device, DType::F32));
         let read = |index: usize| {
-            let [i, u] = self.entries(index);
-            let shape = self.low_rank.factors[index].shape;
-            let pair = record.get(&i, &shape)?.zip(record.get(&u, &shape)?);
-            Ok(pair.map(|(i, u)| Importance { i: tensor(i), u: tensor(u) }))
+            let ([i, u], shape) = (self.entries(index), &self.low_rank.factors[index].shape);
+            let (i, u) = (record.require(&i, shape)?, record.require(&u, shape)?);
+            Ok(Importance { i: tensor(i), u: tensor(u) })
         };
-        let importance: Result<Option<Vec<_>>, Error> =
-            (0..self.low_rank.factors.len()).map(read).collect();
-        self.importance = importance?.unwrap_or_default();
+        let importance: Result<_, Error> = (0..self.low_rank.factors.len()).map(read).collect();
+        self.importance = importance?;
         Ok(())
     }
 }

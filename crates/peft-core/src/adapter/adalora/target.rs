@@ -14,9 +14,9 @@ pub(super) const B: usize = 2;
 #[derive(Debug)]
 pub(super) struct AdaLoraTarget {
     pub low_rank: LowRankTarget,
-    /// By factor; empty before the first and after the last cut.
+    /// By factor; empty before the first step and after the last cut.
     pub importance: Vec<Importance>,
-    /// Which of the first `init_r` triplets the last cut kept.
+    /// Which of the first `init_r` triplets the latest cut kept.
     pub kept: Vec<bool>,
 }
 

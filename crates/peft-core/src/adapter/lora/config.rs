@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::low_rank::with_shared_settings;
 use crate::error::{check, no_match};
+use crate::schedule::Decay;
 use crate::settings::settings;
 use crate::store::Patterns;
 use crate::{Error, Optimizer, ParamInfo, TargetModules};
@@ -31,7 +32,8 @@ settings! {
         target_modules: TargetModules = TargetModules::all_linear(),
         /// Modules left out of `target_modules`.
         exclude_modules: Option<TargetModules> = None,
-        /// Layers taken, by the last number in a module's path; all, unless given.
+        /// Layers taken, all unless given: see
+        /// [`Targeting::layers_to_transform`](crate::Targeting::layers_to_transform).
         layers_to_transform: Option<Vec<usize>> = None,
         /// Path of the output head's weight, such as `lm_head.weight`, which `all-linear` leaves out.
         output_head: Option<String> = None,
@@ -43,7 +45,8 @@ settings! {
         use_rslora: bool = false,
         /// Trains the weights' magnitudes apart from their directions (DoRA).
         use_dora: bool = false,
-        /// Probability of dropping an entry of the adapter's input, in [0, 1).
+        /// Probability of dropping an entry of the adapter's input, in [0, 1). Only models that call
+        /// the [`hook`](crate::hook) have dropout: a composed weight has no input.
         lora_dropout: f64 = 0.0,
         /// Rank by module: the first pattern that matches a path, or the end of one, wins.
         rank_pattern: IndexMap<String, usize> = IndexMap::new(),
@@ -51,11 +54,14 @@ settings! {
         alpha_pattern: IndexMap<String, f64> = IndexMap::new(),
         /// What the matrices start as.
         init_lora_weights: LoraInit = LoraInit::Kaiming,
-        /// Learning rate of `B` as a multiple of that of `A` (LoRA+).
+        /// Learning rate of `B`, and as in PEFT of DoRA's magnitudes, as a multiple of that of `A`
+        /// (LoRA+).
         loraplus_lr_ratio: f64 = 1.0,
         /// Peak learning rate.
         learning_rate: f64 = 2e-4,
-        /// Where the cosine ends, as a share of the peak.
+        /// How it falls after the warm-up.
+        lr_scheduler: Decay = Decay::Cosine,
+        /// Where the decay ends, as a share of the peak.
         min_lr_ratio: f64 = 0.1,
         /// Share of the run spent warming up.
         warmup_ratio: f64 = 0.1,

@@ -56,7 +56,9 @@ impl Lora {
             Factor::new("lora_a", &lora_a, Some(1)),
             Factor::new("lora_b", &lora_b, Some(0)).with_lr_ratio(config.loraplus_lr_ratio),
         ];
-        factors.extend(magnitude.as_ref().map(|m| Factor::new("magnitude", m, None)));
+        let of_magnitude =
+            |m| Factor::new("magnitude", m, None).with_lr_ratio(config.loraplus_lr_ratio);
+        factors.extend(magnitude.as_ref().map(of_magnitude));
         let low_rank = LowRankTarget::new(param, factors);
         let delta = LoraDelta::new(lora_a, lora_b, magnitude, scaling, config.lora_dropout);
         Ok((LoraTarget { low_rank, rank, scaling, taken: None }, delta))

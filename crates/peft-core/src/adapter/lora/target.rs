@@ -54,7 +54,11 @@ impl LoraTarget {
         let path = &self.low_rank.path;
         let weight = self.low_rank.base(params)?;
         if !weight.clone().is_finite().all().into_scalar::<bool>() {
-            return Err(Error::NotFinite { path: path.clone(), step: 0 }); // no decomposition
+            return Err(Error::Setting {
+                key: "init_lora_weights",
+                found: format!("PiSSA for `{path}`, some values of which are not finite"),
+                expected: "a weight that can be decomposed",
+            });
         }
         let factors = pissa(weight, self.rank, self.scaling, iterations, seed, path);
         Ok(factors.map(to_host))

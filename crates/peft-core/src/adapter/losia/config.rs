@@ -16,7 +16,8 @@ settings! {
         target_modules: TargetModules = TargetModules::all_linear(),
         /// Modules left out of `target_modules`.
         exclude_modules: Option<TargetModules> = None,
-        /// Layers taken, by the last number in a module's path; all, unless given.
+        /// Layers taken, all unless given: see
+        /// [`Targeting::layers_to_transform`](crate::Targeting::layers_to_transform).
         layers_to_transform: Option<Vec<usize>> = None,
         /// Share of a weight's rows and of its columns that is trained, `p`, in (0, 1].
         rank_factor: f64 = 0.125,

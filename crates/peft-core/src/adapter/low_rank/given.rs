@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use burn::module::ParamId;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::tied::tied_copy;
 use crate::error::no_param;
-use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType};
+use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType, misfit};
 use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules, to_host};
 
 /// What a file gives a method to start from.
@@ -65,9 +66,10 @@ impl Given {
         }
     }
 
-    /// The modules the file has adapters for.
+    /// The modules the file has adapters for, and no others: as names they would be ends of paths.
     pub fn target_modules(&self) -> TargetModules {
-        TargetModules::Names(self.modules.keys().cloned().collect())
+        let paths: Vec<String> = self.modules.keys().map(|path| regex::escape(path)).collect();
+        TargetModules::Pattern(paths.join("|"))
     }
 
     /// Refuses a model that lacks a module or a parameter of the file.
@@ -85,11 +87,14 @@ impl Given {
                 });
             }
         }
-        for (path, data) in &self.whole {
+        let tied = tied_copy(&self.whole, catalogue)?;
+        for (path, data) in self.whole.iter().filter(|(path, _)| Some(path.as_str()) != tied) {
             let param = catalogue.params().iter().find(|p| p.path == *path);
             let param =
                 param.ok_or_else(|| no_param("modules_to_save", path, catalogue.params()))?;
-            self.placed.push((param.id, oriented(data, param)?, param.shape.len()));
+            let value = oriented(data, param)
+                .map_err(|problem| misfit(&self.modules, &param.path, problem))?;
+            self.placed.push((param.id, value, param.shape.len()));
         }
         Ok(())
     }
@@ -122,16 +127,18 @@ impl Given {
     }
 }
 
-/// A stored parameter as the model has it: `[1, n]` for a vector.
-fn oriented(data: &TensorData, param: &ParamInfo) -> Result<Tensor<2>, Error> {
+/// A stored parameter as the model has it, `[1, n]` for a vector, or what is wrong with it.
+fn oriented(data: &TensorData, param: &ParamInfo) -> Result<Tensor<2>, String> {
     let stored: Vec<usize> = match param.is_linear_weight() {
         true => param.shape.iter().rev().copied().collect(),
         false => param.shape.clone(),
     };
     let found = data.shape().as_slice();
-    if found != stored || stored.is_empty() || stored.len() > 2 {
-        let problem = format!("has shape {found:?}, expected {stored:?}");
-        return Err(Error::Record { entry: param.path.clone(), problem });
+    if found != stored {
+        return Err(format!("has shape {found:?}, expected {stored:?}"));
+    }
+    if stored.is_empty() || stored.len() > 2 {
+        return Err(format!("has shape {found:?}, expected that of a vector or a matrix"));
     }
     let device = param.device.clone().inner();
     if let [n] = stored[..] {
@@ -148,4 +155,30 @@ fn oriented(data: &TensorData, param: &ParamInfo) -> Result<Tensor<2>, Error> {
 pub fn transposed(data: &TensorData, device: &Device) -> TensorData {
     let device = device.clone().inner();
     to_host(Tensor::<2>::from_data(data.clone(), (&device, DType::F32)).transpose())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Tiny;
+
+    #[test]
+    fn what_is_stored_whole_is_a_vector_or_a_matrix_of_the_models_shape() {
+        let catalogue = Catalogue::of(&Tiny::new()).unwrap();
+        let problem = |of_model: &[usize], stored: &[usize]| {
+            let known = catalogue.params()[0].clone(); // of an embedding, not transposed
+            let param = ParamInfo { shape: of_model.to_vec(), ..known };
+            oriented(&TensorData::ones::<f32, _>(stored.to_vec()), &param).err()
+        };
+        assert_eq!(problem(&[4, 6], &[4, 6]), None);
+        assert_eq!(problem(&[4], &[4]), None);
+        assert_eq!(problem(&[4], &[5]).unwrap(), "has shape [5], expected [4]");
+        for shape in [&[2, 3, 4][..], &[]] {
+            let unfit = problem(shape, shape).unwrap();
+            assert_eq!(
+                unfit,
+                format!("has shape {shape:?}, expected that of a vector or a matrix")
+            );
+        }
+    }
 }

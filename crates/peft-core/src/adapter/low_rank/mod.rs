@@ -6,6 +6,7 @@ mod factor;
 mod given;
 mod settings;
 mod target;
+mod tied;
 
 pub(super) use dropout::dropout;
 pub(super) use factor::{Factor, Update};

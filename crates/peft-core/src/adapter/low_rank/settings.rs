@@ -2,7 +2,7 @@
 
 use super::Update;
 use crate::error::check;
-use crate::schedule::{DenseSchedule, check_learning_rate};
+use crate::schedule::{Decay, DenseSchedule, check_learning_rate};
 use crate::{Catalogue, Error, Optimizer, ParamInfo, Targeting};
 
 /// The settings every low-rank method has.
@@ -13,6 +13,7 @@ pub struct SharedSettings<'a> {
     pub lora_alpha: f64,
     pub lora_dropout: f64,
     pub learning_rate: f64,
+    pub lr_scheduler: Decay,
     pub min_lr_ratio: f64,
     pub warmup_ratio: f64,
     pub optimizer: Optimizer,
@@ -37,7 +38,7 @@ impl SharedSettings<'_> {
 
     pub fn learning_rate(&self, step: usize) -> f64 {
         let schedule = DenseSchedule::new(self.total_steps, self.warmup_ratio, self.min_lr_ratio);
-        self.learning_rate * schedule.multiplier(step)
+        self.learning_rate * schedule.with_decay(self.lr_scheduler).multiplier(step)
     }
 
     /// How every factor is stepped at `step`.
@@ -63,6 +64,7 @@ macro_rules! with_shared_settings {
                     lora_alpha: self.lora_alpha,
                     lora_dropout: self.lora_dropout,
                     learning_rate: self.learning_rate,
+                    lr_scheduler: self.lr_scheduler,
                     min_lr_ratio: self.min_lr_ratio,
                     warmup_ratio: self.warmup_ratio,
                     optimizer: self.optimizer,

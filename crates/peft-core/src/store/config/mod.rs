@@ -82,6 +82,18 @@ impl LoraFields {
             alpha_pattern: IndexMap::new(),
         }
     }
+
+    /// LoRA of a rank for each module, by path, all of them scaled by `lora_alpha / r`.
+    pub(super) fn uniform(ranks: &BTreeMap<&str, usize>, lora_alpha: f64) -> Self {
+        let mut fields = Self::new(ranks.values().copied().max().unwrap_or(1));
+        let scaling = lora_alpha / fields.r as f64;
+        for (path, rank) in ranks.iter().filter(|(_, rank)| **rank != fields.r) {
+            let whole_path = format!("^{}", regex::escape(path)); // not the end of another path
+            fields.rank_pattern.insert(whole_path.clone(), *rank);
+            fields.alpha_pattern.insert(whole_path, scaling * *rank as f64);
+        }
+        fields
+    }
 }
 
 /// Settings of AdaLoRA. Steps count from 0.
@@ -138,6 +150,17 @@ impl AdapterConfig {
             base_model_name_or_path: None,
             inference_mode: true,
             extra: BTreeMap::new(),
+        }
+    }
+
+    /// LoRA of `fields` on `modules`, with all that this configuration says besides.
+    pub(super) fn as_lora(&self, fields: LoraFields, modules: Vec<String>) -> Self {
+        Self {
+            peft_type: PeftType::Lora(fields),
+            target_modules: TargetModules::Names(modules),
+            exclude_modules: None,
+            layers_to_transform: None,
+            ..self.clone()
         }
     }
 }

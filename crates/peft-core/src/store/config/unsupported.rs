@@ -16,11 +16,10 @@ const QUANTIZED: &str = "it belongs to the quantised base model of its training:
     and set `init_lora_weights` to true";
 
 /// Keys that change what an adapter computes, unless they are null, false, "none" or empty.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 14] = [
     ("alora_invocation_tokens", "adapters that begin at a token are not computed: train LoRA"),
     ("arrow_config", "load the adapters it routes between one by one"),
     ("bias", MERGE),
-    ("ensure_weight_tying", "train with adapters that are not tied"),
     ("fan_in_fan_out", "weights of GPT-2's Conv1D are not read; for linear layers set it to false"),
     ("kasa_config", MERGE),
     ("layer_replication", "replicate the layers in the base model, and train LoRA on that"),
@@ -105,6 +104,12 @@ mod tests {
                 assert_eq!(error.hint().unwrap(), hint);
             }
         }
+    }
+
+    #[test]
+    fn tied_weights_are_for_the_base_model_to_judge() {
+        let config = parse(lora(), "ensure_weight_tying", json!(true)).unwrap();
+        assert_eq!(config.extra["ensure_weight_tying"], true);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::FILES;
 use crate::Error;
 use crate::hash::{add_file, hex};
-use crate::run::identity::RunIdentity;
+use crate::run::identity::{BaseIdentity, RunIdentity};
 use crate::run::loss_scale::LossScale;
 
 const MANIFEST: &str = "manifest.json";
@@ -101,11 +102,19 @@ impl CheckpointManifest {
         }
     }
 
-    /// Checks size and hash of every file.
+    /// Whether the folder `dir` is a checkpoint, be it in order or not.
+    pub(crate) fn exists_in(dir: &Path) -> bool {
+        dir.join(MANIFEST).exists()
+    }
+
+    /// Checks that all files of a checkpoint are listed, and size and hash of each.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] with the first file that is missing or damaged.
+    /// [`Error::Checkpoint`] with the first file that is not listed, missing or damaged.
     pub fn verify(&self, dir: &Path) -> Result<(), Error> {
+        if let Some(name) = FILES.into_iter().find(|name| !self.files.contains_key(*name)) {
+            return Err(Error::checkpoint(&dir.join(MANIFEST), format!("lists no `{name}`")));
+        }
         for (name, expected) in &self.files {
             let path = dir.join(name);
             let found = FileDigest::of(&path).map_err(missing(&path, "is missing"))?;
@@ -131,6 +140,29 @@ impl CheckpointManifest {
         match self.run.difference(expected)? {
             None => Ok(()),
             Some(difference) => Err(Error::checkpoint(dir, difference)),
+        }
+    }
+
+    /// Refuses the base model in the folder `base` unless it is the one the run was started with, as
+    /// far as the checkpoint, in the folder `dir`, knows it.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with what differs; what [`BaseIdentity::of`] refuses.
+    pub(crate) fn check_base(&self, dir: &Path, base: &Path) -> Result<(), Error> {
+        let Some(expected) = &self.run.base else { return Ok(()) };
+        let found = BaseIdentity::of(base)?;
+        let parts = [
+            ("config.json", expected.config == found.config),
+            ("weights", expected.weights == found.weights),
+            ("tokenizer.json", expected.tokenizer == found.tokenizer),
+        ];
+        match parts.into_iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((part, _)) => {
+                let base = base.display();
+                let reason = format!("belongs to another base than `{base}`: other {part}");
+                Err(Error::checkpoint(dir, reason))
+            }
         }
     }
 

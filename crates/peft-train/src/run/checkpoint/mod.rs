@@ -33,9 +33,12 @@ pub(super) use folder::{prune, remove_leftovers};
 pub use manifest::{CheckpointManifest, FileDigest, Progress};
 pub use read::{LatestCheckpoint, latest_checkpoint};
 pub(super) use read::{Restored, read};
+pub(crate) use read::{read_record, stored_tensors};
 pub(super) use write::write;
 
 /// Files of a checkpoint.
 const STATE: &str = "state.safetensors";
 const STATE_META: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.bpk";
+/// All of them but the manifest.
+const FILES: [&str; 3] = [STATE, STATE_META, OPTIMIZER];

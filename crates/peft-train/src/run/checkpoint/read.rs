@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::optim::ModuleOptimizer;
+use burn::tensor::DType;
 use peft_core::Record;
 
 use super::folder::list;
@@ -59,13 +60,23 @@ pub(in crate::run) fn read(
     let manifest = CheckpointManifest::read(dir)?;
     manifest.check_run(dir, expected)?;
     manifest.verify(dir)?;
-    let path = dir.join(STATE_META);
-    let json = std::fs::read(&path).map_err(Error::read(&path))?;
-    let meta = serde_json::from_slice(&json).map_err(|e| Error::checkpoint(&path, e))?;
-    let record = Record { tensors: tensors::read(&dir.join(STATE))?, meta };
+    let record = read_record(dir)?;
     let path = dir.join(OPTIMIZER);
     let optim = optim.load(&path).map_err(|e| Error::checkpoint(&path, e))?;
     Ok(Restored { record, optim, progress: manifest.progress })
+}
+
+/// What the method recorded in the checkpoint in `dir`, which must be whole.
+pub(crate) fn read_record(dir: &Path) -> Result<Record, Error> {
+    let path = dir.join(STATE_META);
+    let json = std::fs::read(&path).map_err(Error::read(&path))?;
+    let meta = serde_json::from_slice(&json).map_err(|e| Error::checkpoint(&path, e))?;
+    Ok(Record { tensors: tensors::read(&dir.join(STATE))?, meta })
+}
+
+/// Names, shapes and types of the tensors in the checkpoint in `dir`, without their values.
+pub(crate) fn stored_tensors(dir: &Path) -> Result<Vec<(String, Vec<usize>, DType)>, Error> {
+    tensors::headers(&dir.join(STATE))
 }
 
 #[cfg(test)]
@@ -182,6 +193,27 @@ mod tests {
             manifest.files.remove(name);
             manifest.write(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_manifest_must_list_all_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write_at(dir.path(), 7);
+        let all = CheckpointManifest::read(&path).unwrap();
+        for name in [STATE, STATE_META, OPTIMIZER] {
+            let mut manifest = all.clone();
+            manifest.files.remove(name);
+            manifest.write(&path).unwrap();
+            let error = try_read(&path, 1).err().unwrap().to_string();
+            assert!(error.ends_with(&format!("manifest.json: lists no `{name}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn tensors_are_told_without_their_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write_at(dir.path(), 7);
+        assert_eq!(stored_tensors(&path).unwrap(), [("a".to_string(), vec![1], DType::F32)]);
     }
 
     #[test]

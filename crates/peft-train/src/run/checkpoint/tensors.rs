@@ -8,6 +8,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use crate::Error;
+use crate::run::fingerprint;
 
 /// Types a record may hold, and what they are called in the file.
 const DTYPES: [(DType, Dtype); 13] = [
@@ -46,15 +47,30 @@ fn view<'a>(name: &'a str, data: &'a TensorData) -> Result<(&'a str, TensorView<
     Ok((name, view.map_err(|e| format!("tensor `{name}`: {e}"))?))
 }
 
+/// Names, shapes and types of the tensors in the file at `path`, of which nothing else is read.
+pub(super) fn headers(path: &Path) -> Result<Vec<(String, Vec<usize>, DType)>, Error> {
+    let (_, _, header) = fingerprint::open(path)?;
+    let tensors = header.tensors().into_iter().map(|(name, info)| {
+        let dtype = dtype_of(&name, info.dtype, path)?;
+        Ok((name, info.shape.clone(), dtype))
+    });
+    let mut tensors = tensors.collect::<Result<Vec<_>, Error>>()?;
+    tensors.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    Ok(tensors)
+}
+
+fn dtype_of(name: &str, stored: Dtype, path: &Path) -> Result<DType, Error> {
+    let dtype = DTYPES.iter().find(|(_, known)| *known == stored).map(|(dtype, _)| *dtype);
+    let reason = || format!("tensor `{name}` has type {stored:?}");
+    dtype.ok_or_else(|| Error::checkpoint(path, reason()))
+}
+
 /// Reads the tensors of the file at `path`.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>, Error> {
     let bytes = std::fs::read(path).map_err(Error::read(path))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::checkpoint(path, e))?;
     let tensors = file.tensors().into_iter().map(|(name, view)| {
-        let stored = view.dtype();
-        let dtype = DTYPES.iter().find(|(_, known)| *known == stored).map(|(dtype, _)| *dtype);
-        let reason = || format!("tensor `{name}` has type {stored:?}");
-        let dtype = dtype.ok_or_else(|| Error::checkpoint(path, reason()))?;
+        let dtype = dtype_of(&name, view.dtype(), path)?;
         let bytes = Bytes::from_bytes_vec(view.data().to_vec());
         Ok((name, TensorData::from_bytes(bytes, view.shape().to_vec(), dtype)))
     });

@@ -7,7 +7,7 @@ use peft_core::Record;
 
 use super::folder::path_of;
 use super::manifest::{CheckpointManifest, FileDigest, Progress};
-use super::{OPTIMIZER, STATE, STATE_META, tensors};
+use super::{FILES, OPTIMIZER, STATE, STATE_META, tensors};
 use crate::Error;
 use crate::run::identity::RunIdentity;
 use crate::staged;
@@ -27,7 +27,7 @@ pub(in crate::run) fn write(
     staged::replace(&target, |dir| {
         write_state(dir, record, optim)?;
         let mut manifest = CheckpointManifest::new(progress, run.clone());
-        for name in [STATE, STATE_META, OPTIMIZER] {
+        for name in FILES {
             manifest.files.insert(name.into(), FileDigest::of(&dir.join(name))?);
         }
         manifest.write(dir)

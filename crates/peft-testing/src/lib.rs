@@ -1,0 +1,58 @@
+//! The device that tests run on. For tests alone: what is wrong panics here.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use burn::tensor::{DType, Device};
+use peft_core::device_by_name;
+
+/// What the device is named by.
+const VARIABLE: &str = "BURN_PEFT_TEST_DEVICE";
+
+/// The device under test: `BURN_PEFT_TEST_DEVICE`, by a name of [`device_by_name`], or ndarray.
+///
+/// # Panics
+/// For a name that is unknown, or whose device is not there.
+pub fn device() -> Device {
+    let name = std::env::var(VARIABLE).unwrap_or_else(|_| "ndarray".into());
+    device_by_name(&name).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"))
+}
+
+/// The device under test if it computes in `dtype`. If not, a line says so, and it is flex: what is
+/// tested on no device would break unseen.
+///
+/// # Panics
+/// As [`device`] does.
+pub fn device_with(dtype: DType) -> Device {
+    let device = device();
+    if device.supports_dtype(dtype) {
+        return device;
+    }
+    say_once(format!("skipped: {device:?} does not compute in {dtype:?}, tested on flex instead"));
+    device_by_name("flex").expect("compiled in")
+}
+
+/// Prints a line that no test printed before, also of tests that pass: only what macros print is kept
+/// back.
+fn say_once(line: String) {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut said = SAID.lock().expect("printing does not panic");
+    if !said.contains(&line) {
+        let _ = writeln!(std::io::stderr(), "{line}");
+        said.push(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_weight_type_has_a_device() {
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
+            let (found, under_test) = (device_with(dtype), device());
+            assert!(found.supports_dtype(dtype), "{dtype:?}");
+            assert_eq!(found == under_test, under_test.supports_dtype(dtype), "{dtype:?}");
+        }
+    }
+}
