@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use burn_peft::train::config;
 use clap::{Parser, ValueEnum};
 
+const DEFAULT_OUT: &str = "runs/losia_llama";
 /// The repository's own model.
 const OWN_MODEL: &str = "assets/tiny-llama";
 
@@ -32,9 +33,9 @@ pub struct Args {
     #[arg(long)]
     pub known_data: Option<PathBuf>,
     /// Output folder: run.json, metrics.jsonl, checkpoints, the adapter and, in `final/`, the merged
-    /// model.
-    #[arg(long, default_value = "runs/losia_llama")]
-    pub out: PathBuf,
+    /// model. Default: runs/losia_llama, in place of what an earlier run left there.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
     /// How to train.
     #[arg(long, value_enum, default_value_t = MethodName::LosiaPro)]
     pub method: MethodName,
@@ -103,6 +104,16 @@ pub struct Args {
 }
 
 impl Args {
+    /// The output folder.
+    pub fn out(&self) -> &Path {
+        self.out.as_deref().unwrap_or(Path::new(DEFAULT_OUT))
+    }
+
+    /// Whether the run is to replace what an earlier one left in the output folder.
+    pub fn overwrites(&self) -> bool {
+        self.overwrite_output_dir || self.out.is_none() && !self.resume
+    }
+
     fn is_own_model(&self) -> bool {
         self.model == Path::new(OWN_MODEL)
     }

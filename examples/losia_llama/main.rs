@@ -43,11 +43,11 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     println!("trained  {} steps in {:.1} s", outcome.steps, outcome.seconds);
     tell("after", outcome.after);
     let Some(model) = &outcome.final_model else {
-        say_stopped(&outcome, &args.out);
+        say_stopped(&outcome, args.out());
         return Ok(ExitCode::from(130));
     };
     if let Some(known) = known {
-        let [before, after] = known.report(&args.model, model, &args.out)?;
+        let [before, after] = known.report(&args.model, model, args.out())?;
         tell("knew", Some(before));
         tell("knows", Some(after));
     }

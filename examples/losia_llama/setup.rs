@@ -24,7 +24,7 @@ const LAYERS: &str = r".*\.(self_attn|mlp)\..*";
 pub fn config(args: &Args) -> Result<TypedConfig, Box<dyn Error>> {
     let dataset = |path: &Path| DatasetConfig::new(path.display().to_string());
     let typed =
-        TrainingConfig::new(&args.model, args.method.into(), vec![dataset(&args.data)], &args.out);
+        TrainingConfig::new(&args.model, args.method.into(), vec![dataset(&args.data)], args.out());
     let held_back = held_back(args);
     let mut config = TrainingConfig {
         dtype: args.dtype(),
@@ -43,12 +43,12 @@ pub fn config(args: &Args) -> Result<TypedConfig, Box<dyn Error>> {
         seed: args.seed,
         save_steps: args.save_steps,
         save_total_limit: args.save_total_limit,
-        overwrite_output_dir: args.overwrite_output_dir,
+        overwrite_output_dir: args.overwrites(),
         ..typed
     };
     set_method(args, &mut config)?;
     if args.resume {
-        config.resume_from_checkpoint = Some(newest(&args.out)?);
+        config.resume_from_checkpoint = Some(newest(args.out())?);
     }
     Ok(config.into())
 }

@@ -1,5 +1,5 @@
 //! The first signal saves and stops, the second one stops at once.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod common;
 
@@ -13,11 +13,14 @@ use common::Fixture;
 /// More epochs than a test waits for, and a line for every step.
 const LONG: [&str; 3] = ["num_epochs=5000", "logging_steps=1", "--plain"];
 
+/// Tests may themselves have been started to ignore signals, as in the background of a script.
+const HEEDING: &str = "--default-signal=INT,TERM,HUP";
+
 /// A run of `settings`, started by `words` before the command.
 fn start(fixture: &Fixture, words: &[&str], settings: &[&str]) -> Child {
     let words = [words, &[env!("CARGO_BIN_EXE_burn-peft"), "train", "run.toml"], settings].concat();
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).current_dir(fixture.path("."));
+    let mut command = Command::new("env");
+    command.arg(HEEDING).args(words).current_dir(fixture.path("."));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
