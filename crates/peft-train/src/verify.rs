@@ -67,9 +67,9 @@ mod tests {
         let text = [1, 5, 9, 13];
         let answer = Answer::to(&model, &text);
         answer.check(&scaled(1.0001), &text).unwrap();
-        for (factor, difference) in [(1.01, "by 1.0e-2 of"), (f32::NAN, "by NaN of")] {
+        for (factor, difference) in [(1.1, "by 1.0e-1 of"), (f32::NAN, "by NaN of")] {
             let error = answer.check(&scaled(factor), &text).unwrap_err().to_string();
-            assert!(error.contains(difference) && error.contains("more than 1e-3"), "{error}");
+            assert!(error.contains(difference), "{error}");
         }
     }
 }

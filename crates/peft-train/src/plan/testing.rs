@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use peft_core::Catalogue;
 use peft_llama::{CausalLm, Checkpoint, Tokenizer};
 use peft_testing::device;
@@ -24,10 +25,11 @@ pub fn tiny_catalogue() -> (Catalogue, [usize; 3]) {
     (config.catalogue(&device().autodiff()), sizes)
 }
 
+/// In f32, on every device.
 pub fn tiny_model() -> (CausalLm, Tokenizer) {
     let checkpoint = tiny();
     let tokenizer = Tokenizer::from_dir(checkpoint.dir(), checkpoint.config()).unwrap();
-    (checkpoint.load(&device(), None, |_| ()).unwrap().0, tokenizer)
+    (checkpoint.load(&device(), Some(DType::F32), |_| ()).unwrap().0, tokenizer)
 }
 
 /// Items of tasks that the small model knows.
