@@ -70,7 +70,7 @@ fn train(model: Vision, method: Box<dyn Method>, inverted: bool) -> Result<Visio
         let logits = model.forward(images);
         let loss = CrossEntropyLossConfig::new().init(device).forward(logits, labels);
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        (model, _) = tuner.step(model, &mut optim, grads, 1.0)?;
+        (model, _) = tuner.step(model, &mut optim, grads)?;
     }
     let (method, adapted) = (tuner.method().name(), tuner.adapted().len());
     let model = tuner.merge(model)?;

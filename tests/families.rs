@@ -65,7 +65,7 @@ fn every_method_trains_every_family() {
             let before = loss(&model, &ids).into_scalar::<f32>();
             for _ in 0..STEPS {
                 let grads = GradientsParams::from_grads(loss(&model, &ids).backward(), &model);
-                (model, _) = tuner.step(model, &mut optim, grads, 1.0).unwrap();
+                (model, _) = tuner.step(model, &mut optim, grads).unwrap();
             }
             let after = loss(&model, &ids).into_scalar::<f32>();
             assert!(after < 0.9 * before, "{what}: {before} to {after}");

@@ -86,7 +86,7 @@ fn attached<M: Workload>(
     let (mut tuner, model) = Tuner::attach(method, config, model)?;
     let mut optim = AdamWConfig::new().init();
     let update = move |model: M, grads: GradientsParams| {
-        let (model, report) = tuner.step(model, &mut optim, grads, 1.0)?;
+        let (model, report) = tuner.step(model, &mut optim, grads)?;
         Ok((model, !report.events.is_empty()))
     };
     Ok(Box::new(Training { kind, model: Some(model), batch: batch.clone(), update }))

@@ -12,8 +12,8 @@ pub fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Option<Tens
     norm.sum.map(Tensor::sqrt)
 }
 
-/// Multiplies every gradient of `model` in `grads` by `factor`, in f32: what half precision would make
-/// of the products, or of later sums of them, is not what they are.
+/// Multiplies every gradient of `model` in `grads` by `factor`, and makes it f32: half precision would
+/// round products, and the sums of several.
 pub fn scale<M: Module>(model: &M, grads: &mut GradientsParams, factor: f64) {
     model.visit(&mut Scale { grads, factor: Factor::Known(factor) });
 }

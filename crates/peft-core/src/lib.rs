@@ -18,7 +18,7 @@
 //! let mut optim = AdamConfig::new().init(); // steps what is trained densely, if anything
 //! for _ in 0..1000 {
 //!     let grads = GradientsParams::from_grads(loss(&model).backward(), &model);
-//!     (model, _) = tuner.step(model, &mut optim, grads, 1.0)?;
+//!     (model, _) = tuner.step(model, &mut optim, grads)?;
 //! }
 //! tuner.merge(model)
 //! # }

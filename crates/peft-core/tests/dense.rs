@@ -8,6 +8,7 @@ use common::{
     Batch, Mlp, batches, bits, config, device, max_difference, optim, same, tolerance, values,
 };
 use peft_core::adapter::losia::{Losia, LosiaConfig};
+use peft_core::gradients::scale;
 use peft_core::schedule::DenseSchedule;
 use peft_core::{Error, Tuner, TunerConfig};
 
@@ -35,7 +36,7 @@ impl Run {
         for index in range {
             let loss = self.model.loss(&batches[index % batches.len()]);
             let grads = GradientsParams::from_grads(loss.backward(), &self.model);
-            (self.model, _) = self.tuner.step(self.model, &mut self.optim, grads, 1.0).unwrap();
+            (self.model, _) = self.tuner.step(self.model, &mut self.optim, grads).unwrap();
         }
         self
     }
@@ -128,6 +129,24 @@ fn an_adapted_weight_cannot_also_be_trained_densely() {
 }
 
 #[test]
+fn norms_and_rates_out_of_range_are_refused() {
+    let attach = |config: TunerConfig| {
+        let losia = Losia::new(blocks_only()).unwrap();
+        Tuner::attach(losia, config, Mlp::new(&device(), true)).unwrap_err().to_string()
+    };
+    for (norm, found) in [(-1.0, "-1"), (0.0, "0"), (f64::NAN, "NaN")] {
+        let error = attach(TunerConfig { max_grad_norm: Some(norm), ..TunerConfig::default() });
+        assert_eq!(
+            error,
+            format!("`max_grad_norm` is {found}, expected a positive number, or none")
+        );
+    }
+    let rate = Some((f64::INFINITY, DenseSchedule::new(10, 0.0, 1.0)));
+    let error = attach(TunerConfig { dense_learning_rate: rate, ..TunerConfig::default() });
+    assert!(error.starts_with("`dense_learning_rate` is inf"), "{error}");
+}
+
+#[test]
 fn two_half_batches_are_one_step_on_the_whole() {
     let device = device();
     let batches = batches(&device, 4);
@@ -137,11 +156,15 @@ fn two_half_batches_are_one_step_on_the_whole() {
         let (mut optim, mut moved) = (optim(), 0);
         for index in 0..10 {
             let batch = &batches[index % 4];
-            let (grads, scale) = match halves {
-                true => (accumulated(&model, batch), 0.5),
-                false => (GradientsParams::from_grads(model.loss(batch).backward(), &model), 1.0),
+            let grads = match halves {
+                true => {
+                    let mut sum = accumulated(&model, batch);
+                    scale(&model, &mut sum, 0.5);
+                    sum
+                }
+                false => GradientsParams::from_grads(model.loss(batch).backward(), &model),
             };
-            let (next, report) = tuner.step(model, &mut optim, grads, scale).unwrap();
+            let (next, report) = tuner.step(model, &mut optim, grads).unwrap();
             (model, moved) = (next, moved + report.events.len());
         }
         assert_eq!((tuner.steps(), moved), (10, 3), "accumulated batches count once");

@@ -132,7 +132,7 @@ impl Dense {
     fn steps(mut self, steps: Range<usize>) -> Self {
         for _ in steps {
             let grads = self.model.grads();
-            (self.model, _) = self.tuner.step(self.model, &mut self.optim, grads, 1.0).unwrap();
+            (self.model, _) = self.tuner.step(self.model, &mut self.optim, grads).unwrap();
         }
         self
     }

@@ -22,7 +22,7 @@ fn attach(lora: Lora) -> (Tuner<Lora>, Mlp) {
 
 fn step((mut tuner, model): (Tuner<Lora>, Mlp), batch: &Batch) -> (Tuner<Lora>, Mlp) {
     let grads = GradientsParams::from_grads(model.loss(batch).backward(), &model);
-    let (model, _) = tuner.step(model, &mut optim(), grads, 1.0).unwrap();
+    let (model, _) = tuner.step(model, &mut optim(), grads).unwrap();
     (tuner, model)
 }
 

@@ -9,8 +9,9 @@ use common::{
     Mlp, attach, batches, bits, config, device, max_difference, same, step, tolerance, values,
 };
 use peft_core::adapter::Adapter;
+use peft_core::adapter::losia::Losia;
 use peft_core::subnet::gather;
-use peft_core::{Error, Event, Params};
+use peft_core::{Catalogue, Error, Event, Outline, Params, Tuner, TunerConfig};
 
 const STEPS: usize = 60;
 
@@ -24,6 +25,17 @@ fn a_fresh_adapter_is_the_identity() {
         let (_, model) = attach(config(), Mlp { hooked, ..plain.clone() });
         assert!(same(&model.forward(batch.0.clone()).into_data(), &want));
     }
+}
+
+#[test]
+fn a_method_that_was_outlined_can_still_be_attached() {
+    let model = Mlp::new(&device(), true);
+    let (mut losia, tuner) = (Losia::new(config()).unwrap(), TunerConfig::default());
+    let catalogue = Catalogue::of(&model).unwrap();
+    let outline = Outline::new(&mut losia, &tuner, &catalogue).unwrap();
+    let (mut tuner, model) = Tuner::attach(losia, tuner, model).unwrap();
+    assert_eq!(tuner.method().targets().len(), outline.adapted.len());
+    step(&mut tuner, model, &batches(&device(), 1)[0]);
 }
 
 #[test]
@@ -158,11 +170,7 @@ fn a_record_resumes_bit_for_bit_anywhere_in_a_slot() {
 fn what_cannot_be_attached_is_refused() {
     let device = device();
     let (tuner, model) = attach(config(), Mlp::new(&device, true));
-    let again = peft_core::Tuner::attach(
-        peft_core::adapter::losia::Losia::new(config()).unwrap(),
-        Default::default(),
-        model,
-    );
+    let again = Tuner::attach(Losia::new(config()).unwrap(), Default::default(), model);
     assert!(matches!(again, Err(Error::AlreadyAttached { path }) if path == "blocks.0.weight"));
     assert!(matches!(
         tuner.record(&Mlp::new(&device, true)),

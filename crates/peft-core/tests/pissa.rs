@@ -32,7 +32,7 @@ fn train((mut tuner, mut model): (Tuner<Lora>, Mlp), until: usize) -> (Tuner<Lor
     while tuner.steps() < until {
         let loss = model.loss(&batches[tuner.steps() % batches.len()]);
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        (model, _) = tuner.step(model, &mut optim, grads, 1.0).expect("steps");
+        (model, _) = tuner.step(model, &mut optim, grads).expect("steps");
     }
     (tuner, model)
 }

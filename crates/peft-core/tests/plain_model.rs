@@ -76,7 +76,7 @@ fn a_convolutional_classifier_learns_through_subnets_of_its_linear_layers() {
         let loss = model.loss(images.clone(), labels.clone());
         losses.push(loss.clone().into_scalar::<f32>());
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        let (next, report) = tuner.step(model, &mut optim(), grads, 1.0).unwrap();
+        let (next, report) = tuner.step(model, &mut optim(), grads).unwrap();
         (model, moves) = (next, moves + report.events.len());
         let mut moved = report.events.into_iter().filter_map(Event::into_relocalization);
         assert!(moved.all(|event| event.strategy.is_some()));

@@ -110,7 +110,7 @@ fn an_adalora_without_its_importance_is_refused_by_the_entry_that_is_missing() {
         let batch = &batches(&device(), 1)[0];
         for _ in 0..3 {
             let grads = GradientsParams::from_grads(model.loss(batch).backward(), &model);
-            (model, _) = tuner.step(model, &mut common::optim(), grads, 1.0).unwrap();
+            (model, _) = tuner.step(model, &mut common::optim(), grads).unwrap();
         }
         let mut record = tuner.record(&model).unwrap();
         let full = record.clone();

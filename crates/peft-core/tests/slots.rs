@@ -71,7 +71,7 @@ fn without_a_gradient_a_subnet_stays() {
         let x = batch.0.clone().slice([0..6, 0..1]).repeat_dim(1, 16);
         let loss = peft_core::hook::linear(&model.head, x).mean();
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        let (next, report) = tuner.step(model, &mut common::optim(), grads, 1.0).unwrap();
+        let (next, report) = tuner.step(model, &mut common::optim(), grads).unwrap();
         model = next;
         assert!(report.events.is_empty());
     }

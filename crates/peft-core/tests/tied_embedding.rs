@@ -60,7 +60,7 @@ fn trained(tied: bool) -> (CausalLm, AdapterFiles) {
     for _ in 0..3 {
         let loss = model.logits().powi_scalar(2).mean();
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        (model, _) = tuner.step(model, &mut optim(), grads, 1.0).unwrap();
+        (model, _) = tuner.step(model, &mut optim(), grads).unwrap();
     }
     match tuner.export(&model).unwrap() {
         Some(AdapterFile::Peft(files)) => (model, *files),

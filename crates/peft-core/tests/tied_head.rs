@@ -77,7 +77,7 @@ fn a_moved_block_changes_look_up_and_head_alike() {
     let mut optim = common::optim();
     for _ in 0..5 {
         let grads = GradientsParams::from_grads(model.loss(ids.clone()).backward(), &model);
-        (model, _) = tuner.step(model, &mut optim, grads, 1.0).unwrap();
+        (model, _) = tuner.step(model, &mut optim, grads).unwrap();
     }
     let hooked = model.loss(ids.clone()).into_data();
     let merged = tuner.merge(model).unwrap().loss(ids.clone()).into_data();

@@ -61,10 +61,7 @@ pub fn merge(
     let change = Change::read(adapter, &base, device)?;
     let stored = base.dtype_on(device, None)?.requested;
     let (model, _) = base.load(&device.clone().autodiff(), change.dtype(), progress)?;
-    let text = text(base.config().vocab_size);
-    let answer = Answer::to(&change.attach(model.clone())?, &text);
-    let merged = change.merge(model)?;
-    answer.check(&merged, &text)?;
+    let merged = change.merge(model, &text(base.config().vocab_size))?;
     write_model(&merged, &base, out, Some(stored), None)
 }
 
@@ -108,13 +105,18 @@ impl Change {
         }
     }
 
-    fn merge(&self, base: CausalLm) -> Result<CausalLm, Error> {
-        match self {
-            Self::Adapter(file) => Ok(file.merge(base)?),
+    /// `base` with the change in its weights, which answers to `text` as with the change attached.
+    fn merge(&self, base: CausalLm, text: &[u32]) -> Result<CausalLm, Error> {
+        let (answer, merged) = match self {
+            Self::Adapter(file) => {
+                (Answer::to(&file.attach(base.clone())?, text), file.merge(base)?)
+            }
             Self::Checkpoint(trained) => {
                 let (tuner, model) = trained.attach(base)?;
-                Ok(tuner.merge(model)?)
+                (Answer::to(&model, text), tuner.merge(model)?)
             }
-        }
+        };
+        answer.check(&merged, text)?;
+        Ok(merged)
     }
 }

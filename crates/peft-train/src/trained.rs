@@ -73,8 +73,8 @@ impl Trained {
         let manifest = CheckpointManifest::read(dir)?;
         manifest.verify(dir)?;
         let origin = Origin::of(dir, &manifest, base)?;
-        let dtypes = [DType::F32, DType::BF16, DType::F16].into_iter();
-        let dtype = { dtypes }.find(|dtype| format!("{dtype:?}") == manifest.run.dtype);
+        let is_its_own = |dtype: &DType| format!("{dtype:?}") == manifest.run.dtype;
+        let dtype = [DType::F32, DType::BF16, DType::F16].into_iter().find(is_its_own);
         Ok(Self { origin, record: read_record(dir)?, dtype })
     }
 

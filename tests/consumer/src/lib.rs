@@ -37,7 +37,7 @@ pub fn fine_tune(steps: usize) -> Result<Losses, Box<dyn Error>> {
     for _ in 0..steps {
         let loss = mean_loss(&model, &ids);
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        (model, _) = tuner.step(model, &mut optim, grads, 1.0)?;
+        (model, _) = tuner.step(model, &mut optim, grads)?;
     }
     let after = mean_loss(&model, &ids).into_scalar();
     let merged = mean_loss(&tuner.merge(model)?, &ids).into_scalar();

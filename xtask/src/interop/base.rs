@@ -77,7 +77,7 @@ impl Base {
             let (sum, count) = cross_entropy_sum(logits, self.labels.clone());
             let loss = sum / count.float();
             let grads = GradientsParams::from_grads(loss.backward(), &model);
-            (model, _) = tuner.step(model, &mut optim, grads, 1.0)?;
+            (model, _) = tuner.step(model, &mut optim, grads)?;
         }
         Ok(model)
     }

@@ -30,7 +30,7 @@ pub struct Slots {
 impl Slots {
     /// Whether the layer with slot number `id` gathers importance at `step`.
     pub fn localizes(&self, step: usize, id: usize) -> bool {
-        let slot = (step / self.period) % self.count;
+        let slot = (step / self.period.max(1)) % self.count.max(1);
         match self.update_type {
             UpdateType::Asynchronous => slot == id,
             UpdateType::Synchronous => slot == 0,
@@ -51,7 +51,7 @@ impl Slots {
             UpdateType::Fixed => return 0,
         };
         match step.checked_sub(first) {
-            Some(since) => first + since / self.cycle() * self.cycle(),
+            Some(since) => first + since / self.cycle().max(1) * self.cycle(),
             None => 0,
         }
     }

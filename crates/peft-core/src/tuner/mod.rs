@@ -10,7 +10,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 
 use crate::dense::{DenseParam, Masters, SavedModules};
-use crate::gradients::{clip, global_norm, scale};
+use crate::error::check;
+use crate::gradients::{clip, global_norm};
 use crate::method::{Event, Method};
 use crate::schedule::DenseSchedule;
 use crate::{Catalogue, Error, Params, Record};
@@ -21,13 +22,24 @@ pub(crate) use attach::{attachments, counts};
 /// What a run does beside its method.
 #[derive(Debug, Clone, Default)]
 pub struct TunerConfig {
-    /// Clips the global norm of everything that trains. `None`: no clipping.
+    /// Clips the global norm of everything that trains, at a positive number. `None`: no clipping.
     pub max_grad_norm: Option<f64>,
     /// Modules or parameters trained densely beside the method's own: see
     /// [`modules_to_save`](crate::target::modules_to_save).
     pub modules_to_save: Vec<String>,
     /// Their learning rate; `None`: [`Method::learning_rate`].
     pub dense_learning_rate: Option<(f64, DenseSchedule)>,
+}
+
+impl TunerConfig {
+    fn validate(&self) -> Result<(), Error> {
+        let norm = self.max_grad_norm.unwrap_or(1.0);
+        let valid = norm.is_finite() && norm > 0.0;
+        check(valid, "max_grad_norm", norm, "a positive number, or none")?;
+        let rate = self.dense_learning_rate.map_or(0.0, |(peak, _)| peak);
+        let valid = rate.is_finite() && rate >= 0.0;
+        check(valid, "dense_learning_rate", rate, "a finite rate, 0 or more")
+    }
 }
 
 /// A method attached to a model, and the count of steps taken.
@@ -71,8 +83,9 @@ impl<T: Method> Tuner<T> {
     ///
     /// # Errors
     /// What [`Catalogue::of`], [`modules_to_save`](crate::target::modules_to_save) and the method's
-    /// own checks refuse; [`Error::Setting`] if `modules_to_save` names an adapted weight, or a
-    /// parameter beside one (such as its bias) where the adapter is written as PEFT's.
+    /// own checks refuse; [`Error::Setting`] if a norm or a rate is out of its range, or
+    /// `modules_to_save` names an adapted weight, or a parameter beside one (such as its bias) where
+    /// the adapter is written as PEFT's.
     pub fn attach<M: Module>(method: T, config: TunerConfig, model: M) -> Result<(Self, M), Error> {
         let (mut tuner, model) = Self::attach_blank(method, config, model)?;
         let plan = tuner.method.initialize(&Params::of(&model))?;
@@ -102,6 +115,7 @@ impl<T: Method> Tuner<T> {
         config: TunerConfig,
         model: M,
     ) -> Result<(Self, M), Error> {
+        config.validate()?;
         let catalogue = Catalogue::of(&model)?;
         let attachments = attachments(&mut method, &config, &catalogue)?;
         let dense = dense_params(&attachments, &catalogue);
@@ -113,10 +127,10 @@ impl<T: Method> Tuner<T> {
         Ok((Self { method, config, steps: 0, counts, adapted, dense, saved, masters }, model))
     }
 
-    /// One optimizer step. `grads` are raw gradients of the mean loss over target tokens times
-    /// `1 / grad_scale`: gradients accumulated over several batches are made a mean here, before
-    /// importance, clipping and Adam see them. Parameters trained densely are stepped by `optim`; of
-    /// those in half precision, it steps f32 values that the tuner keeps.
+    /// One optimizer step. `grads` are raw gradients of the mean loss over target tokens, of all batches
+    /// of the step: [`gradients::scale`](crate::gradients::scale) makes a sum a mean. Parameters trained
+    /// densely are stepped by `optim`; of those in half precision, it steps f32 values that the tuner
+    /// keeps.
     ///
     /// # Errors
     /// [`Error::ParameterGone`] if `model` is not the attached one, [`Error::NotFinite`] if a block
@@ -127,12 +141,8 @@ impl<T: Method> Tuner<T> {
         model: M,
         optim: &mut ModuleOptimizer,
         mut grads: GradientsParams,
-        grad_scale: f64,
     ) -> Result<(M, StepReport), Error> {
         let step = self.steps;
-        if grad_scale != 1.0 {
-            scale(&model, &mut grads, grad_scale);
-        }
         let params = Params::of(&model);
         let start = Instant::now();
         let penalty = self.method.observe(step, &params, &mut grads)?;

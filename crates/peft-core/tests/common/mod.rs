@@ -108,7 +108,7 @@ pub fn step(tuner: &mut Tuner<Losia>, model: Mlp, batch: &Batch) -> (Mlp, f32, V
     let loss = model.loss(batch);
     let value = loss.clone().into_scalar::<f32>();
     let grads = GradientsParams::from_grads(loss.backward(), &model);
-    let (model, report) = tuner.step(model, &mut optim(), grads, 1.0).expect("steps");
+    let (model, report) = tuner.step(model, &mut optim(), grads).expect("steps");
     (model, value, report.events)
 }
 

@@ -41,7 +41,7 @@ impl Constant {
 
     pub fn step(self, tuner: &mut Tuner<Losia>) -> (Self, StepReport) {
         let grads = self.grads();
-        tuner.step(self, &mut super::optim(), grads, 1.0).unwrap()
+        tuner.step(self, &mut super::optim(), grads).unwrap()
     }
 
     /// The effective weight.

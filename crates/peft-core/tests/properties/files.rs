@@ -81,7 +81,7 @@ fn a_finished_adalora_is_a_plain_lora_too() {
                 model.loss(&batches[step % 4]).backward(),
                 &model,
             );
-            (model, _) = tuner.step(model, &mut crate::common::optim(), grads, 1.0).unwrap();
+            (model, _) = tuner.step(model, &mut crate::common::optim(), grads).unwrap();
         }
         let lora = tuner.method().to_lora(tuner.steps(), &Params::of(&model)).unwrap();
         let Some(AdapterFile::Peft(own)) = tuner.export(&model).unwrap() else { panic!("PEFT") };
@@ -108,7 +108,7 @@ fn modules_to_save_travel_with_a_peft_adapter() {
     let mut optim = crate::common::optim();
     for batch in &batches {
         let grads = burn::optim::GradientsParams::from_grads(model.loss(batch).backward(), &model);
-        (model, _) = tuner.step(model, &mut optim, grads, 1.0).unwrap();
+        (model, _) = tuner.step(model, &mut optim, grads).unwrap();
     }
     let Some(AdapterFile::Peft(adapter)) = tuner.export(&model).unwrap() else { panic!("PEFT") };
     assert_eq!(adapter.other.keys().collect::<Vec<_>>(), ["head.bias", "head.weight"]);

@@ -90,7 +90,7 @@ impl Run {
                 let value = loss.clone().into_scalar::<f32>();
                 let grads = GradientsParams::from_grads(loss.backward(), &self.model);
                 let model = self.model.clone();
-                let step = self.tuner.step(model, &mut common::optim(), grads, 1.0);
+                let step = self.tuner.step(model, &mut common::optim(), grads);
                 self.model = step.expect("steps").0;
                 value
             })

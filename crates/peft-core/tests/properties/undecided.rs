@@ -41,18 +41,7 @@ fn a_run_before_its_last_cut_is_no_lora() {
 
 /// What PEFT saves before the first cut: two triplets of `blocks.0`, and no pattern.
 fn undecided() -> AdapterFiles {
-    let fields = AdaLoraFields {
-        init_r: 2,
-        target_r: 1,
-        tinit: 0,
-        tfinal: 0,
-        delta_t: 1,
-        beta1: 0.85,
-        beta2: 0.85,
-        orth_reg_weight: 0.5,
-        total_step: 10,
-        rank_pattern: None,
-    };
+    let fields = AdaLoraFields { init_r: 2, target_r: 1, ..AdaLoraFields::new(10) };
     let ones = |shape: [usize; 2]| TensorData::ones::<f32, _>(shape);
     let tensors = ModuleTensors::AdaLora { a: ones([2, 12]), b: ones([20, 2]), e: ones([2, 1]) };
     let names = TargetModules::Names(vec!["blocks.0".into()]);

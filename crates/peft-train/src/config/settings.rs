@@ -41,9 +41,10 @@ pub struct TrainingConfig {
     pub target_modules: Option<TargetModules>,
     /// Modules left out of `target_modules`, written like these.
     pub exclude_modules: Option<TargetModules>,
-    /// Layers taken, by number. Default: all.
+    /// Layers taken, by the number in a module's path, as PEFT reads it. Default: all.
     pub layers_to_transform: Option<Vec<usize>>,
-    /// Modules or parameters trained densely beside the method's, such as `embed_tokens`.
+    /// Modules trained densely beside the method's, by an end of their path as in PEFT (`norm` stands for
+    /// every norm, `model.norm` for the last), or parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules_to_save: Vec<String>,
 
@@ -77,7 +78,7 @@ pub struct TrainingConfig {
     /// `lora_alpha` of some modules, written like `rank_pattern`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub alpha_pattern: IndexMap<String, f64>,
-    /// Learning rate of B as a multiple of that of A (LoRA+). Default: 1.
+    /// Learning rate of B, and of DoRA's magnitudes, as a multiple of that of A (LoRA+). Default: 1.
     pub loraplus_lr_ratio: Option<f64>,
 
     /// Rank of every weight at the start. Default: 12.

@@ -1,8 +1,8 @@
 //! An adapter's folder.
 
-use indicatif::HumanCount;
 use std::path::Path;
 
+use indicatif::HumanCount;
 use peft_core::Catalogue;
 use peft_core::store::{AdapterFile, PeftType};
 

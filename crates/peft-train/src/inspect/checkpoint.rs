@@ -1,8 +1,8 @@
 //! A checkpoint of a run.
 
-use indicatif::{DecimalBytes, HumanCount};
 use std::path::{Path, PathBuf};
 
+use indicatif::{DecimalBytes, HumanCount};
 use peft_llama::Checkpoint;
 
 use super::{InspectOptions, Inspection, TensorGroup, model};

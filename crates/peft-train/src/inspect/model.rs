@@ -1,9 +1,9 @@
 //! A model's folder.
 
-use indicatif::{DecimalBytes, HumanCount};
 use std::path::Path;
 
 use burn::tensor::Device;
+use indicatif::{DecimalBytes, HumanCount};
 use peft_core::{Catalogue, Outline, ParamCounts, TargetModules, Targeting};
 use peft_llama::{ChatTemplate, Checkpoint, DecoderConfig, Tokenizer};
 

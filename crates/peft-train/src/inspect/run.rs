@@ -65,9 +65,12 @@ fn optional<T>(
 
 /// A completed run has left all that it writes.
 fn check_results(path: &Path, config: &TrainingConfig, status: RunStatus) -> Result<(), Error> {
-    let written = [(FINAL, true), (ADAPTER, config.writes_adapter())];
-    let expected = written.into_iter().filter(|(_, is_written)| *is_written).map(|(name, _)| name);
-    let missing = { expected }.find(|name| !path.join(name).exists());
+    let is_missing = |name: &str| !path.join(name).exists();
+    let missing = match (is_missing(FINAL), is_missing(ADAPTER) && config.writes_adapter()) {
+        (true, _) => Some(FINAL),
+        (_, true) => Some(ADAPTER),
+        _ => None,
+    };
     match missing.filter(|_| status == RunStatus::Completed) {
         None => Ok(()),
         Some(missing) => Err(Error::ResultMissing { path: path.into(), missing }),

@@ -1,8 +1,8 @@
 //! A plan in words.
 
-use indicatif::{DecimalBytes, HumanCount};
 use std::fmt;
 
+use indicatif::{DecimalBytes, HumanCount};
 use peft_core::Outline;
 
 use super::{Plan, schedule};
@@ -96,28 +96,22 @@ impl Plan {
     }
 }
 
-/// How many weights of which modules are adapted, from the weights' paths: `35 weights: 5 q_proj, 5
-/// k_proj, …`.
-pub fn modules<'a>(weights: impl IntoIterator<Item = &'a str>) -> String {
+/// `35 weights: 5 q_proj, 5 k_proj, …`.
+pub(crate) fn adapted(outline: &Outline) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for weight in weights {
-        let module = weight.trim_end_matches(".weight").rsplit('.').next().unwrap_or(weight);
-        match counts.iter_mut().find(|(known, _)| *known == module) {
+    for weight in &outline.adapted {
+        let module = weight.param.module_path();
+        let name = module.rsplit('.').next().unwrap_or(module);
+        match counts.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
-            None => counts.push((module, 1)),
+            None => counts.push((name, 1)),
         }
     }
-    let weights: usize = counts.iter().map(|(_, count)| count).sum();
     let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    match weights {
+    match outline.adapted.len() {
         0 => "nothing".into(),
         weights => format!("{weights} weights: {}", counts.join(", ")),
     }
-}
-
-/// [`modules`] of an outline.
-pub(crate) fn adapted(outline: &Outline) -> String {
-    modules(outline.adapted.iter().map(|weight| weight.param.path.as_str()))
 }
 
 fn of_dataset(dataset: &PreparedDataset) -> String {

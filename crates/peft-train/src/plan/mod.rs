@@ -43,7 +43,6 @@ use base::Base;
 pub(crate) use base::output_head;
 use data::Data;
 pub(crate) use display::adapted;
-pub use display::modules;
 pub use memory::{Available, MemoryEstimate};
 pub use method::MethodSettings;
 pub(crate) use method::typed_key;

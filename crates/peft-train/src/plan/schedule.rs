@@ -59,7 +59,7 @@ pub(super) fn describe(
             config.target_r * weights,
             config.tinit,
             config.delta_t,
-            (steps.total - config.tfinal).min(steps.total - 1),
+            config.last_cut(),
         )),
         _ => None,
     };

@@ -166,7 +166,7 @@ impl State {
             let result = self.skip(&model, measured);
             return (Some(model), result);
         }
-        let (model, report) = match self.tuner.step(model, optim, grads, 1.0) {
+        let (model, report) = match self.tuner.step(model, optim, grads) {
             Ok(stepped) => stepped,
             Err(error) => return (None, Err(error.into())),
         };

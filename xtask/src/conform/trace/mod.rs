@@ -59,7 +59,7 @@ impl<'a, T: Method> Replay<'a, T> {
 
     fn step(&mut self, grads: Gradients) -> Result<StepReport, CaseError> {
         let grads = GradientsParams::from_grads(grads, &self.model);
-        let (model, report) = self.tuner.step(self.model.clone(), &mut self.optim, grads, 1.0)?;
+        let (model, report) = self.tuner.step(self.model.clone(), &mut self.optim, grads)?;
         self.model = model;
         Ok(report)
     }

@@ -124,6 +124,11 @@ impl AdaLoraConfig {
         }
     }
 
+    /// The step, counted from 0, at whose end the final ranks are decided.
+    pub fn last_cut(&self) -> usize {
+        self.budget(1).last_cut()
+    }
+
     pub(super) fn scaling(&self) -> f64 {
         self.lora_alpha / (self.init_r as f64 + 1e-5)
     }

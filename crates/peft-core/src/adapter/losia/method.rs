@@ -137,6 +137,7 @@ impl Method for Losia {
         let count = selected.iter().map(|(_, slot)| slot + 1).max().unwrap_or(1);
         self.slots = self.config.slots(count);
         self.schedule = self.config.schedule(&self.slots);
+        self.targets.clear(); // an outline may have been made with it
         let mut attachments = Attachments::default();
         for (param, slot) in selected {
             let shape = [param.shape[0], param.shape[1]];

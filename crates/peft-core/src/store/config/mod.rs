@@ -122,6 +122,24 @@ pub struct AdaLoraFields {
     pub rank_pattern: Option<BTreeMap<String, Vec<bool>>>,
 }
 
+impl AdaLoraFields {
+    /// PEFT's defaults for a training of that many steps.
+    pub fn new(total_step: usize) -> Self {
+        Self {
+            init_r: 12,
+            target_r: 8,
+            tinit: 0,
+            tfinal: 0,
+            delta_t: 1,
+            beta1: 0.85,
+            beta2: 0.85,
+            orth_reg_weight: 0.5,
+            total_step,
+            rank_pattern: None,
+        }
+    }
+}
+
 /// How an adapter was initialised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -73,16 +73,17 @@ fn lora(fields: &mut Fields) -> Result<LoraFields, Error> {
 
 fn adalora(fields: &mut Fields, path: &Path) -> Result<AdaLoraFields, Error> {
     let masks = fields.entries("rank_pattern", "a list of true and false")?;
+    let absent = AdaLoraFields::new(fields.require("total_step", INTEGER)?);
     Ok(AdaLoraFields {
-        init_r: fields.take("init_r", INTEGER)?.unwrap_or(12),
-        target_r: fields.take("target_r", INTEGER)?.unwrap_or(8),
-        tinit: fields.take("tinit", INTEGER)?.unwrap_or(0),
-        tfinal: fields.take("tfinal", INTEGER)?.unwrap_or(0),
-        delta_t: fields.take("deltaT", INTEGER)?.unwrap_or(1),
-        beta1: fields.take("beta1", NUMBER)?.unwrap_or(0.85),
-        beta2: fields.take("beta2", NUMBER)?.unwrap_or(0.85),
-        orth_reg_weight: fields.take("orth_reg_weight", NUMBER)?.unwrap_or(0.5),
-        total_step: fields.require("total_step", INTEGER)?,
+        init_r: fields.take("init_r", INTEGER)?.unwrap_or(absent.init_r),
+        target_r: fields.take("target_r", INTEGER)?.unwrap_or(absent.target_r),
+        tinit: fields.take("tinit", INTEGER)?.unwrap_or(absent.tinit),
+        tfinal: fields.take("tfinal", INTEGER)?.unwrap_or(absent.tfinal),
+        delta_t: fields.take("deltaT", INTEGER)?.unwrap_or(absent.delta_t),
+        beta1: fields.take("beta1", NUMBER)?.unwrap_or(absent.beta1),
+        beta2: fields.take("beta2", NUMBER)?.unwrap_or(absent.beta2),
+        orth_reg_weight: fields.take("orth_reg_weight", NUMBER)?.unwrap_or(absent.orth_reg_weight),
+        total_step: absent.total_step,
         rank_pattern: masks.map(|masks| by_module(masks, path)).transpose()?,
     })
 }
@@ -131,18 +132,7 @@ mod tests {
 
         config["peft_type"] = "ADALORA".into();
         config["total_step"] = 10.into();
-        let own = AdaLoraFields {
-            init_r: 12,
-            target_r: 8,
-            tinit: 0,
-            tfinal: 0,
-            delta_t: 1,
-            beta1: 0.85,
-            beta2: 0.85,
-            orth_reg_weight: 0.5,
-            total_step: 10,
-            rank_pattern: None,
-        };
+        let own = AdaLoraFields::new(10);
         assert_eq!(
             parse(&config).unwrap(),
             AdapterConfig { peft_type: PeftType::AdaLora(own), ..plain }

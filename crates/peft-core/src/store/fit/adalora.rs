@@ -45,14 +45,8 @@ mod tests {
         let own = AdaLoraFields {
             init_r: 3,
             target_r: 2,
-            tinit: 0,
-            tfinal: 0,
-            delta_t: 1,
-            beta1: 0.85,
-            beta2: 0.85,
-            orth_reg_weight: 0.5,
-            total_step: 10,
             rank_pattern: mask.map(|mask| [(PATH.to_string(), mask.to_vec())].into()),
+            ..AdaLoraFields::new(10)
         };
         AdapterConfig::new(PeftType::AdaLora(own), 8.0, TargetModules::all_linear())
     }

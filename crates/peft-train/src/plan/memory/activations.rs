@@ -14,6 +14,8 @@ pub(super) struct Batch {
     pub tokens: usize,
     /// Bytes of an element of the computation.
     pub size: usize,
+    /// Bytes of an entry of a dense gradient that importance is measured by.
+    pub gradient_size: usize,
 }
 
 impl Batch {

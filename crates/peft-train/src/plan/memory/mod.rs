@@ -3,10 +3,10 @@
 mod activations;
 mod available;
 
-use indicatif::DecimalBytes;
 use std::fmt;
 
 use burn::tensor::DType;
+use indicatif::DecimalBytes;
 use peft_core::{Catalogue, Outline, ParamInfo};
 use peft_llama::DecoderConfig;
 
@@ -50,13 +50,11 @@ pub(super) fn estimate(
     tokens: usize,
 ) -> MemoryEstimate {
     let (rows, size) = (config.micro_batch_size.get(), base.dtype.dtype.size());
-    let (decoder, batch) = (base.checkpoint.config(), Batch { rows, tokens, size });
-    let of_batch = MemoryEstimate::new(method, decoder, &base.catalogue, outline, slots, batch);
     // Gradients that are summed up or scaled are made f32.
     let is_f32 = config.gradient_accumulation_steps.get() > 1 || base.dtype.dtype == DType::F16;
-    let localized = if is_f32 { slots.map_or(0, |slots| slots.localized) } else { 0 };
-    let gradients = of_batch.gradients + (F32 - size) * localized;
-    MemoryEstimate { gradients, ..of_batch }
+    let gradient_size = if is_f32 { F32 } else { size };
+    let (decoder, batch) = (base.checkpoint.config(), Batch { rows, tokens, size, gradient_size });
+    MemoryEstimate::new(method, decoder, &base.catalogue, outline, slots, batch)
 }
 
 /// Refuses a run that cannot fit, and notes one that may not.
@@ -112,7 +110,7 @@ impl MemoryEstimate {
         Self {
             weights: size * (catalogue.num_elements() + dense),
             adapters: F32 * adapters,
-            gradients: F32 * (adapters + dense) + size * localized,
+            gradients: F32 * (adapters + dense) + batch.gradient_size * localized,
             optimizer: 2 * F32 * (adapters + dense) + if size < F32 { F32 * dense } else { 0 },
             importance: match method {
                 MethodSettings::AdaLora(_) => 2 * F32 * adapters,
