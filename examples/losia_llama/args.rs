@@ -115,7 +115,8 @@ impl Args {
     }
 
     fn is_own_model(&self) -> bool {
-        self.model == Path::new(OWN_MODEL)
+        let real = |path: &Path| path.canonicalize().ok();
+        real(&self.model).is_some_and(|model| Some(model) == real(Path::new(OWN_MODEL)))
     }
 
     /// The type asked for, or the default of the model; `None` is the checkpoint's.

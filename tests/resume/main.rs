@@ -1,6 +1,7 @@
 //! What a run survives: stops, damaged checkpoints, numbers that are not finite, full disks.
 //! Wherever it goes on from, it ends with the same bits as an uninterrupted one.
 
+mod accumulation;
 mod devices;
 mod evaluations;
 mod exact;

@@ -44,6 +44,9 @@ pub enum Command {
         #[arg(long, default_value = "ndarray")]
         device: String,
     },
+    /// Runs the main example on the CPU and checks what it shows: on held-back items, exact match is
+    /// at most 30 % before and at least 80 % after. Exits 1 if it is not.
+    Example,
     /// Compares methods on the small model, as published in the README.
     Results {
         /// Seeds per method.
@@ -78,6 +81,7 @@ impl Command {
             Self::Device { name } => device(&name),
             Self::Interop { python } => interop::run(python),
             Self::Test { device } => test(&device),
+            Self::Example => results::example(),
             Self::Results { seeds, out } => results::run(seeds, &out),
             Self::Soak { minutes, seed } => soak(minutes, seed),
             Self::Docs => {

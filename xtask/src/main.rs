@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask conform | device | interop | test | results | soak | docs | ci`.
+//! Development tasks: `cargo xtask conform | device | interop | test | example | results | soak | docs | ci`.
 
 mod commands;
 mod conform;

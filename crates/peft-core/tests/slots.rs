@@ -3,10 +3,10 @@
 mod common;
 
 use burn::optim::GradientsParams;
-use common::{Mlp, attach, batches, config, device, step};
-use peft_core::Event;
-use peft_core::adapter::losia::LosiaConfig;
+use common::{Batch, Mlp, attach, batches, config, device, step};
+use peft_core::adapter::losia::{Losia, LosiaConfig};
 use peft_core::schedule::UpdateType;
+use peft_core::{Event, Tuner};
 
 /// Steps in a slot; with three layers, a cycle has nine.
 const PERIOD: usize = 3;
@@ -60,6 +60,25 @@ fn fixed_subnets_are_never_looked_at() {
     }
 }
 
+/// A step on a loss that `blocks.0` has a part in, or none, as an expert that no token was sent to.
+fn routed(
+    tuner: &mut Tuner<Losia>,
+    model: Mlp,
+    batch: &Batch,
+    takes_part: bool,
+) -> (Mlp, Vec<Event>) {
+    let loss = match takes_part {
+        true => model.loss(batch),
+        false => {
+            let x = batch.0.clone().slice([0..6, 0..1]).repeat_dim(1, 16);
+            peft_core::hook::linear(&model.head, x).mean()
+        }
+    };
+    let grads = GradientsParams::from_grads(loss.backward(), &model);
+    let (model, report) = tuner.step(model, &mut common::optim(), grads).unwrap();
+    (model, report.events)
+}
+
 #[test]
 fn without_a_gradient_a_subnet_stays() {
     let device = device();
@@ -67,14 +86,27 @@ fn without_a_gradient_a_subnet_stays() {
     let (mut tuner, mut model) = attach(config().with_period(PERIOD), Mlp::new(&device, true));
     let before = tuner.method().targets()[0].subnet().clone();
     for _ in 0..PERIOD {
-        // A loss that `blocks.0` has no part in, as an expert that no token was sent to.
-        let x = batch.0.clone().slice([0..6, 0..1]).repeat_dim(1, 16);
-        let loss = peft_core::hook::linear(&model.head, x).mean();
-        let grads = GradientsParams::from_grads(loss.backward(), &model);
-        let (next, report) = tuner.step(model, &mut common::optim(), grads).unwrap();
-        model = next;
-        assert!(report.events.is_empty());
+        let events;
+        (model, events) = routed(&mut tuner, model, batch, false);
+        assert!(events.is_empty());
     }
     assert_eq!(tuner.method().targets()[0].subnet(), &before);
     assert!(tuner.method().settled().is_empty());
+}
+
+#[test]
+fn a_gradient_missing_at_the_end_of_a_slot_does_not_lose_what_was_gathered() {
+    let device = device();
+    let batch = &batches(&device, 1)[0];
+    let (mut tuner, mut model) = attach(config().with_period(PERIOD), Mlp::new(&device, true));
+    let mut moved = vec![];
+    for index in 0..PERIOD {
+        let events;
+        (model, events) = routed(&mut tuner, model, batch, index + 1 < PERIOD);
+        moved.extend(events.into_iter().filter_map(Event::into_relocalization));
+    }
+    let [moved] = &moved[..] else { panic!("{moved:?}") };
+    assert_eq!(moved.path, "blocks.0.weight");
+    assert!(moved.strategy.is_some() && moved.score_share > 0.0);
+    assert!(moved.gradient_share.is_nan(), "there is no gradient to have a share of");
 }

@@ -93,11 +93,25 @@ fn a_folder_without_a_case_is_an_error() {
 }
 
 #[test]
-fn an_unknown_kind_fails() {
+fn an_unknown_kind_is_skipped_and_said() {
     let dir = copy("lr_table");
     edit(&dir, "case.json", |case| case["kind"] = json!("rl_table"));
-    let failure = failure(dir.path());
-    assert!(failure.contains("unknown kind `rl_table`, expected one of model, "), "{failure}");
+    let Outcome::Skip(why) = outcome(dir.path()) else { panic!("not skipped") };
+    assert!(why.contains("unknown kind `rl_table`, known are model, "), "{why}");
+}
+
+#[test]
+fn a_unit_need_not_say_the_total_of_its_scores() {
+    let dir = copy("losia_unit");
+    edit(&dir, "unit.json", |unit| {
+        let units = unit["units"].as_object_mut().unwrap().values_mut();
+        units.for_each(|unit| drop(unit.as_object_mut().unwrap().remove("score_total").unwrap()));
+    });
+    assert_passes(dir.path());
+    edit(&dir, "unit.json", |unit| {
+        unit["units"]["param_mix.24x40"]["score_sum"] = json!(1.0);
+    });
+    assert!(failure(dir.path()).contains("score_sum_rel"));
 }
 
 #[test]

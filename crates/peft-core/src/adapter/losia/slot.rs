@@ -19,7 +19,7 @@ pub struct Relocalization {
     /// Share of the total score inside the new subnet. Not a number without a strategy.
     pub score_share: f64,
     /// Share of the squared gradient of this step inside the new subnet. The error bound of the
-    /// paper is what falls outside.
+    /// paper is what falls outside. Not a number without a gradient, or for one that is all zeros.
     pub gradient_share: f64,
     /// The new subnet.
     #[serde(skip)]
@@ -63,11 +63,12 @@ impl Losia {
         plan: &mut Plan,
     ) -> Result<(), Error> {
         let target = &mut self.targets[index];
-        let observed = target.importance.take().zip(target.dense_grad.take());
-        let Some((importance, grad)) = observed else {
+        let grad = target.dense_grad.take();
+        let Some(importance) = target.importance.take() else {
             plan.set(target.delta, delta); // no gradient reached the weight: nothing to go by
             return Ok(());
         };
+        let device = delta.device();
         let block = target.block(step, params, delta, self.config.journal)?;
         target.settle(&block, params, plan)?;
         self.settled.push(block);
@@ -76,10 +77,11 @@ impl Losia {
         if let Some(found) = &found {
             target.subnet = found.subnet.clone();
         }
-        let [rows, cols] = target.subnet.to_tensors(&grad.device());
+        let [rows, cols] = target.subnet.to_tensors(&device);
         plan.set_int(target.rows, rows.clone());
         plan.set_int(target.cols, cols.clone());
-        let moved = Relocalization::new(target, found, squared_share(grad, rows, cols));
+        let gradient_share = grad.map_or(f64::NAN, |grad| squared_share(grad, rows, cols));
+        let moved = Relocalization::new(target, found, gradient_share);
         plan.report(Event::Relocalization(Box::new(moved)));
         Ok(())
     }
