@@ -2,11 +2,13 @@
 
 use burn::nn::Linear;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor};
+use burn_peft::core::subnet::settle;
 use burn_peft::core::{Error, Importance, Sensitivity};
 
 use crate::ALLOCATOR;
 use crate::harness::{Contestant, Failure, Kind};
+use crate::methods::RANK_FACTOR;
 use crate::workload::Workload;
 
 const SMOOTHING: f64 = 0.85;
@@ -85,18 +87,46 @@ pub struct ImportanceUpdate(Vec<Observed>);
 
 struct Observed {
     weight: Tensor<2>,
+    rows: Tensor<1, Int>,
+    cols: Tensor<1, Int>,
+    block: Tensor<2>,
     grad: Tensor<2>,
     averages: Option<Importance>,
 }
 
+impl Observed {
+    fn new(layer: &Linear) -> Self {
+        let weight = layer.weight.val().without_autodiff();
+        let normal = |size: [usize; 2]| {
+            Tensor::random(size, Distribution::Normal(0.0, 1e-3), &weight.device())
+        };
+        let every = |dim: usize| {
+            let stride = (1.0 / RANK_FACTOR) as usize;
+            Tensor::arange_step(0..weight.dims()[dim] as i64, stride, &weight.device())
+        };
+        let (rows, cols): (Tensor<1, Int>, Tensor<1, Int>) = (every(0), every(1));
+        let block = normal([rows.dims()[0], cols.dims()[0]]);
+        Self {
+            block,
+            grad: normal(weight.dims()).cast(weight.dtype()),
+            rows,
+            cols,
+            weight,
+            averages: None,
+        }
+    }
+
+    /// Of the effective weight, as in a slot.
+    fn sample(&self) -> Tensor<2> {
+        let weight = self.weight.clone().cast(FloatDType::F32);
+        let (rows, cols) = (self.rows.clone(), self.cols.clone());
+        Sensitivity::ParamMix.of(settle(weight, rows, cols, self.block.clone()), self.grad.clone())
+    }
+}
+
 impl ImportanceUpdate {
     pub fn new(layers: &[&Linear]) -> Self {
-        let observed = |layer: &&Linear| {
-            let weight = layer.weight.val().without_autodiff();
-            let normal = Distribution::Normal(0.0, 1e-3);
-            Observed { grad: weight.random_like(normal), weight, averages: None }
-        };
-        Self(layers.iter().map(observed).collect())
+        Self(layers.iter().map(|layer| Observed::new(layer)).collect())
     }
 }
 
@@ -106,9 +136,9 @@ impl Contestant for ImportanceUpdate {
     }
 
     fn step(&mut self, _: &Device) -> Result<bool, Failure> {
-        for Observed { weight, grad, averages } in &mut self.0 {
-            let sample = Sensitivity::ParamMix.of(weight.clone(), grad.clone());
-            *averages = Some(match averages.take() {
+        for observed in &mut self.0 {
+            let sample = observed.sample();
+            observed.averages = Some(match observed.averages.take() {
                 Some(old) => old.update(sample, SMOOTHING, SMOOTHING),
                 None => Importance::first(sample, SMOOTHING, SMOOTHING),
             });
