@@ -11,7 +11,7 @@ use burn_peft::core::{Method, Place, TunerConfig, VisitFloat, visit_floats};
 use burn_peft::llama::{CausalLm, Checkpoint};
 use burn_peft::train::data::Sample;
 use burn_peft::train::run::{BaseIdentity, RunPlan, TrainConfig};
-pub use peft_testing::device;
+pub use peft_testing::bit_exact_device as device;
 use serde_json::Value;
 
 pub const SAMPLES: usize = 22;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use burn::tensor::{DType, Device};
-use peft_core::device_by_name;
+use peft_core::{device_by_name, is_cpu};
 
 /// What the device is named by.
 const VARIABLE: &str = "BURN_PEFT_TEST_DEVICE";
@@ -25,10 +25,27 @@ pub fn device() -> Device {
 /// As [`device`] does.
 pub fn device_with(dtype: DType) -> Device {
     let device = device();
-    if device.supports_dtype(dtype) {
-        return device;
+    match device.supports_dtype(dtype) {
+        true => device,
+        false => flex_instead_of(&device, &format!("does not compute in {dtype:?}")),
     }
-    say_once(format!("skipped: {device:?} does not compute in {dtype:?}, tested on flex instead"));
+}
+
+/// The device under test if equal runs end with equal bits on it, which is promised of CPUs. If not, a
+/// line says so, and it is flex.
+///
+/// # Panics
+/// As [`device`] does.
+pub fn bit_exact_device() -> Device {
+    let device = device();
+    match is_cpu(&device) {
+        true => device,
+        false => flex_instead_of(&device, "may round equal runs differently"),
+    }
+}
+
+fn flex_instead_of(device: &Device, why: &str) -> Device {
+    say_once(format!("skipped: {device:?} {why}, tested on flex instead"));
     device_by_name("flex").expect("compiled in")
 }
 
