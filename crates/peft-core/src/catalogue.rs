@@ -1,9 +1,12 @@
 //! The float parameters of a model: what can be adapted or trained.
 
+use std::collections::HashSet;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use crate::Error;
+use crate::target::is_saved;
 use crate::visit::{Place, VisitFloat, visit_floats};
 
 /// One float parameter of a model.
@@ -48,6 +51,8 @@ impl ParamInfo {
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
     params: Vec<ParamInfo>,
+    /// Those of modules that are trained densely instead of getting an adapter.
+    saved: HashSet<ParamId>,
 }
 
 impl Catalogue {
@@ -60,13 +65,26 @@ impl Catalogue {
         visit_floats(model, &mut lister);
         match lister.attached {
             Some(path) => Err(Error::AlreadyAttached { path }),
-            None => Ok(Self { params: lister.params }),
+            None => Ok(lister.params.into_iter().collect()),
         }
     }
 
     /// The parameters, in traversal order.
     pub fn params(&self) -> &[ParamInfo] {
         &self.params
+    }
+
+    /// The same model, where [`Targeting::select`](crate::Targeting::select) leaves out what is in
+    /// modules that `modules_to_save` names.
+    pub(crate) fn saving(&self, modules_to_save: &[String]) -> Self {
+        let named = |param: &&ParamInfo| modules_to_save.iter().any(|name| is_saved(param, name));
+        let saved = self.params.iter().filter(named).map(|param| param.id).collect();
+        Self { params: self.params.clone(), saved }
+    }
+
+    /// Whether a parameter gets no adapter because it is trained densely.
+    pub(crate) fn saves(&self, param: &ParamInfo) -> bool {
+        self.saved.contains(&param.id)
     }
 
     /// Number of elements of all parameters together.
@@ -78,7 +96,7 @@ impl Catalogue {
 /// A model of which only the parameters' names and shapes are known, in the order of its traversal.
 impl FromIterator<ParamInfo> for Catalogue {
     fn from_iter<I: IntoIterator<Item = ParamInfo>>(params: I) -> Self {
-        Self { params: params.into_iter().collect() }
+        Self { params: params.into_iter().collect(), saved: HashSet::new() }
     }
 }
 

@@ -10,6 +10,11 @@ pub fn to_host<const D: usize>(tensor: Tensor<D>) -> TensorData {
     TensorData::from_bytes_vec(data.as_bytes().to_vec(), data.shape().to_vec(), data.dtype())
 }
 
+/// Whether all of it is finite.
+pub(crate) fn is_finite<const D: usize>(tensor: Tensor<D>) -> bool {
+    tensor.is_finite().all().into_scalar::<bool>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,13 +8,14 @@ use burn::tensor::{Int, Tensor};
 
 use crate::Error;
 
-/// The matrices and index vectors of a model by identity: handles without autodiff, not copies.
+/// The matrices and vectors of a model by identity: handles without autodiff, not copies.
 ///
 /// Where an adapter is attached, a matrix is the stored base and the adapter's own parameters are
 /// listed beside it.
 #[derive(Debug, Default)]
 pub struct Params {
     matrices: HashMap<ParamId, Tensor<2>>,
+    vectors: HashMap<ParamId, Tensor<1>>,
     indices: HashMap<ParamId, Tensor<1, Int>>,
 }
 
@@ -39,6 +40,11 @@ impl Params {
         self.matrix(id).ok_or_else(|| Error::ParameterGone { path: path.into() })
     }
 
+    /// A float vector; `None` if the model has no such parameter or it is no vector.
+    pub fn vector(&self, id: ParamId) -> Option<Tensor<1>> {
+        self.vectors.get(&id).cloned()
+    }
+
     /// A vector of integers; `None` if the model has no such parameter or it is no vector.
     pub fn indices(&self, id: ParamId) -> Option<Tensor<1, Int>> {
         self.indices.get(&id).cloned()
@@ -47,10 +53,11 @@ impl Params {
 
 impl ModuleVisitor for Params {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if D == 2
-            && let Some(matrix) = downcast(param.base().without_autodiff())
-        {
-            self.matrices.insert(param.id, matrix);
+        let value = || param.base().without_autodiff();
+        match D {
+            1 => self.vectors.extend(downcast(value()).map(|vector| (param.id, vector))),
+            2 => self.matrices.extend(downcast(value()).map(|matrix| (param.id, matrix))),
+            _ => {}
         }
     }
 

@@ -119,11 +119,12 @@ fn they_are_counted_and_have_a_learning_rate_of_their_own() {
 
 #[test]
 fn an_adapted_weight_cannot_also_be_trained_densely() {
-    let error = attach(config(), &["blocks.1"], Mlp::new(&device(), true)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`modules_to_save` is blocks.1.weight, expected modules without an adapter"
-    );
+    let head = || blocks_only().with_output_dim_factor(0.5); // asked for by itself
+    for (config, saved, path) in [(head(), "head", "head"), (config(), "ead", "head")] {
+        let error = attach(config, &[saved], Mlp::new(&device(), true)).unwrap_err().to_string();
+        let found = format!("`modules_to_save` is {path}.weight, ");
+        assert_eq!(error, format!("{found}expected modules without an adapter"));
+    }
     let error = attach(config(), &["embed"], Mlp::new(&device(), true)).unwrap_err();
     assert!(matches!(error, Error::NoMatch { key: "modules_to_save", .. }), "{error}");
 }

@@ -10,6 +10,7 @@ use common::{
 };
 use peft_core::adapter::Adapter;
 use peft_core::adapter::losia::Losia;
+use peft_core::store::{AdapterFile, SettledBlocks};
 use peft_core::subnet::gather;
 use peft_core::{Catalogue, Error, Event, Outline, Params, Tuner, TunerConfig};
 
@@ -29,13 +30,15 @@ fn a_fresh_adapter_is_the_identity() {
 
 #[test]
 fn a_method_that_was_outlined_can_still_be_attached() {
-    let model = Mlp::new(&device(), true);
-    let (mut losia, tuner) = (Losia::new(config()).unwrap(), TunerConfig::default());
-    let catalogue = Catalogue::of(&model).unwrap();
-    let outline = Outline::new(&mut losia, &tuner, &catalogue).unwrap();
-    let (mut tuner, model) = Tuner::attach(losia, tuner, model).unwrap();
-    assert_eq!(tuner.method().targets().len(), outline.adapted.len());
-    step(&mut tuner, model, &batches(&device(), 1)[0]);
+    let [model, other] = [0, 1].map(|_| Mlp::new(&device(), true));
+    for outlined in [&model, &other] {
+        let (mut losia, tuner) = (Losia::new(config()).unwrap(), TunerConfig::default());
+        let catalogue = Catalogue::of(outlined).unwrap();
+        let outline = Outline::new(&mut losia, &tuner, &catalogue).unwrap();
+        let (mut tuner, model) = Tuner::attach(losia, tuner, model.clone()).unwrap();
+        assert_eq!(tuner.method().targets().len(), outline.adapted.len());
+        step(&mut tuner, model, &batches(&device(), 1)[0]);
+    }
 }
 
 #[test]
@@ -132,9 +135,36 @@ fn settled_blocks_rebuild_the_trained_weights_bit_for_bit() {
         }
         let blocks = blocks.iter().filter(|block| &block.path == path);
         let weight = Tensor::<2>::from_data(before.clone(), &device.clone().inner());
-        let rebuilt = blocks.fold(weight, |weight, block| block.apply(weight));
+        let rebuilt = blocks.fold(weight, |weight, block| block.apply(weight).unwrap());
         assert_eq!(bits(&rebuilt.into_data()), bits(after), "{path}");
         assert_ne!(bits(before), bits(after), "{path} is trained");
+    }
+}
+
+#[test]
+fn a_merged_model_is_unmerged_from_its_journal_and_not_without_one() {
+    let original = Mlp::new(&device(), true);
+    let run = |journal| {
+        let (mut tuner, mut model) = attach(config().with_journal(journal), original.clone());
+        for batch in &batches(&device(), 20) {
+            (model, ..) = step(&mut tuner, model, batch);
+        }
+        let Some(AdapterFile::Losia(blocks)) = tuner.export(&model).unwrap() else { panic!() };
+        (blocks, tuner.merge(model).unwrap())
+    };
+    let (blocks, merged) = run(true);
+    let dir = tempfile::tempdir().unwrap();
+    blocks.write(dir.path()).unwrap();
+    assert_ne!(bits(&values(&merged)[0].1), bits(&values(&original)[0].1), "trained");
+    let unmerged = blocks.undo(merged.clone()).unwrap();
+    for ((path, want), (_, got)) in values(&original).iter().zip(&values(&unmerged)) {
+        assert_eq!(bits(got), bits(want), "{path}");
+    }
+    let read = SettledBlocks::read(dir.path()).unwrap();
+    for (blocks, merged) in [(read, merged), run(false)] {
+        let error = blocks.undo(merged).unwrap_err().to_string();
+        let start = "the original weight `head.weight` cannot be restored: ";
+        assert!(error.starts_with(start) && error.ends_with("without a journal"), "{error}");
     }
 }
 

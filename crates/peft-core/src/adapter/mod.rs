@@ -37,7 +37,10 @@ impl Adapter {
 
     /// Whether it is one of those that PEFT's files hold.
     pub(crate) fn is_low_rank(&self) -> bool {
-        matches!(self, Self::Lora(_) | Self::AdaLora(_))
+        match self {
+            Self::Subnet(_) => false,
+            Self::Lora(_) | Self::AdaLora(_) => true,
+        }
     }
 
     /// The effective weight, from the stored one.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 
-use super::{AdapterFiles, CONFIG, SettledBlocks, blocks};
+use super::{AdapterFiles, CONFIG, PeftType, SettledBlocks, blocks};
 use crate::Error;
 
 /// What a method leaves beside the base model.
@@ -42,6 +42,18 @@ impl AdapterFile {
         match dir.as_ref().join(blocks::FILE).exists() {
             true => SettledBlocks::read(dir).map(Self::Losia),
             false => AdapterFiles::read(dir).map(Self::from),
+        }
+    }
+
+    /// Whether it is an AdaLoRA adapter whose ranks were never decided: it computes with all of them,
+    /// as LoRA would.
+    pub fn has_undecided_ranks(&self) -> bool {
+        match self {
+            Self::Peft(files) => match &files.config.peft_type {
+                PeftType::AdaLora(fields) => fields.rank_pattern.is_none(),
+                PeftType::Lora(_) => false,
+            },
+            Self::Losia(_) => false,
         }
     }
 

@@ -3,6 +3,8 @@
 use burn::tensor::{DType, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::{Subnet, gather};
+use crate::Error;
+use crate::host::is_finite;
 
 /// A trained block, kept in f32 on the host. Applied in order to the original weight, the blocks
 /// of a run give the trained weight bit for bit.
@@ -22,21 +24,33 @@ pub struct SettledBlock {
 
 impl SettledBlock {
     /// The weight with this block added.
-    pub fn apply(&self, weight: Tensor<2>) -> Tensor<2> {
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if one of its entries is not, rounded to the weight's type.
+    pub fn apply(&self, weight: Tensor<2>) -> Result<Tensor<2>, Error> {
         let device = weight.device();
         let [rows, cols] = self.subnet.to_tensors(&device);
         let delta = Tensor::from_data(self.delta.clone(), (&device, DType::F32));
-        settle(weight, rows, cols, delta)
+        let weight = settle(weight, rows.clone(), cols.clone(), delta);
+        match is_finite(gather(weight.clone(), rows, cols)) {
+            true => Ok(weight),
+            false => Err(Error::NotFinite { path: self.path.clone(), step: self.step }),
+        }
     }
 
-    /// The weight from before this block was added, bit for bit, if its original entries were
-    /// kept.
-    pub fn undo(&self, weight: Tensor<2>) -> Option<Tensor<2>> {
+    /// The weight from before this block was added, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Irreversible`] if its original entries were not kept.
+    pub fn undo(&self, weight: Tensor<2>) -> Result<Tensor<2>, Error> {
         let device = weight.device();
         let [rows, cols] = self.subnet.to_tensors(&device);
-        let original = self.original.clone()?;
+        let original = self.original.clone().ok_or_else(|| Error::Irreversible {
+            path: self.path.clone(),
+            reason: "blocks were settled into it without a journal",
+        })?;
         let original = Tensor::from_data(original, (&device, weight.dtype()));
-        Some(assign(weight, rows, cols, original))
+        Ok(assign(weight, rows, cols, original))
     }
 }
 
@@ -91,7 +105,7 @@ mod tests {
             [-0.0, -0.0, 2.0],
             [3.0, 0.25, 1.0],
         ]);
-        let settled = block.apply(weight.clone());
+        let settled = block.apply(weight.clone()).unwrap();
         assert_eq!(bits(&settled.clone().into_data()), bits(&want));
         let undone = block.undo(settled).unwrap();
         assert_eq!(bits(&undone.into_data()), bits(&weight.into_data()));

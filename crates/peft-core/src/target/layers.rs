@@ -1,6 +1,7 @@
 //! The layer a module is in.
 
-/// The first number among a path's segments that has two before it and one after it, as PEFT reads it.
+/// The layer of the module at `path`: the first number among its segments that has two before it and one
+/// after it, as PEFT reads it. `None` if there is none.
 pub fn layer_number(path: &str) -> Option<usize> {
     let (owner, _module) = path.rsplit_once('.')?;
     owner.split('.').skip(2).find_map(|segment| segment.parse().ok())

@@ -6,7 +6,9 @@ mod saved;
 mod targeting;
 mod tied;
 
+pub use layers::layer_number;
 pub use modules::TargetModules;
+pub(crate) use saved::is_saved;
 pub use saved::modules_to_save;
 pub use targeting::Targeting;
 pub(crate) use tied::{EMBEDDING, OUTPUT_HEAD, tied_embedding};

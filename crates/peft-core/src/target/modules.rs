@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::named;
 use crate::Error;
 
+const ALL_LINEAR: &str = "all-linear";
+
 /// Selection of modules by name, as Hugging Face PEFT's `target_modules` means it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -28,12 +30,12 @@ impl Default for TargetModules {
 impl TargetModules {
     /// Every `Linear`, but for the output head if the method's `output_head` says which that is.
     pub fn all_linear() -> Self {
-        Self::Pattern("all-linear".into())
+        Self::Pattern(ALL_LINEAR.into())
     }
 
-    /// Whether this is [`all_linear`](Self::all_linear).
+    /// Whether this is [`all_linear`](Self::all_linear), in letters of either case, as in PEFT.
     pub fn is_all_linear(&self) -> bool {
-        *self == Self::all_linear()
+        matches!(self, Self::Pattern(pattern) if pattern.eq_ignore_ascii_case(ALL_LINEAR))
     }
 
     /// # Errors
@@ -109,6 +111,8 @@ mod tests {
     fn reads_what_adapter_configurations_write() {
         let read = |json: &str| serde_json::from_str::<TargetModules>(json);
         assert_eq!(read("\"all-linear\"").unwrap(), TargetModules::all_linear());
+        assert!(read("\"All-Linear\"").unwrap().is_all_linear());
+        assert!(!read("\"all_linear\"").unwrap().is_all_linear());
         let names = TargetModules::Names(vec!["q_proj".into()]);
         assert_eq!(read("[\"q_proj\"]").unwrap(), names);
         let error = read("7").unwrap_err().to_string();

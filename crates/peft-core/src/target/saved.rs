@@ -7,7 +7,8 @@ use crate::{Catalogue, Error, ParamInfo};
 /// Parameters trained densely beside a method, as PEFT's `modules_to_save`: all of every module whose
 /// path ends with one of the names, at any letter, so that `norm` stands for `input_layernorm` too and
 /// `model.norm` for the last norm alone. Beyond PEFT, the path of a parameter, or an end of it from a
-/// dot on, names that parameter.
+/// dot on, names that parameter. No adapter goes to a weight in a module that is named from a dot on, or
+/// that is named itself.
 ///
 /// # Errors
 /// [`Error::NoMatch`] for the first name that selects nothing.
@@ -28,6 +29,13 @@ pub fn modules_to_save<'a>(
     Ok(catalogue.params().iter().filter(selected).collect())
 }
 
+/// Whether `name`, in `modules_to_save`, keeps adapters off a weight: PEFT gives none to a module whose
+/// path has the name in it, from a dot to a dot.
+pub(crate) fn is_saved(param: &ParamInfo, name: &str) -> bool {
+    let in_module = format!(".{}.", param.module_path()).contains(&format!(".{name}."));
+    in_module || named(&param.path, name)
+}
+
 /// Paths of all modules around a parameter.
 fn modules_around(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(owner(path), |module| owner(module))
@@ -41,6 +49,18 @@ fn owner(path: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::testing::Tiny;
+
+    #[test]
+    fn adapters_are_kept_off_modules_named_from_dot_to_dot_and_off_weights() {
+        let weight = Catalogue::of(&Tiny::new()).unwrap().params()[1].clone();
+        assert_eq!(weight.path, "layers.0.q_proj.weight");
+        for name in ["q_proj", "layers.0", "layers", "0.q_proj", "layers.0.q_proj.weight"] {
+            assert!(is_saved(&weight, name), "{name}");
+        }
+        for name in ["proj", "layers.0.q", "layer", "q_proj.bias", "layers.1", ""] {
+            assert!(!is_saved(&weight, name), "{name}");
+        }
+    }
 
     #[test]
     fn modules_to_save_are_ends_of_modules_at_any_depth_or_parameters() {

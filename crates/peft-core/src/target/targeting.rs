@@ -28,7 +28,8 @@ impl<'a> Targeting<'a> {
     }
 
     /// The selected `Linear` weights of `catalogue`, in its order, without the one at
-    /// `output_head` (a parameter path), which methods treat separately.
+    /// `output_head` (a parameter path), which methods treat separately, and without those that are
+    /// trained densely instead: see [`modules_to_save`](crate::target::modules_to_save).
     ///
     /// # Errors
     /// [`Error::NoMatch`] if nothing is selected, and for a name, an excluded module or a layer that the
@@ -52,12 +53,13 @@ impl<'a> Targeting<'a> {
         self.refuse_unknown_names(
             &candidates.clone().map(|p| p.module_path()).collect::<Vec<_>>(),
         )?;
+        let adaptable = candidates.filter(|p| !catalogue.saves(p));
         let selected: Vec<_> =
-            candidates.clone().filter(|p| selects(p.module_path())).copied().collect();
+            adaptable.clone().filter(|p| selects(p.module_path())).copied().collect();
         match selected.is_empty() {
             false => Ok(selected),
             true => {
-                let available = candidates.map(|p| p.module_path());
+                let available = adaptable.map(|p| p.module_path());
                 Err(no_match("target_modules", self, "parameter of this model", available))
             }
         }

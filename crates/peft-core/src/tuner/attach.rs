@@ -28,7 +28,7 @@ pub(crate) fn attachments<T: Method + ?Sized>(
     config: &TunerConfig,
     catalogue: &Catalogue,
 ) -> Result<Attachments, Error> {
-    let mut attachments = method.attach(catalogue)?;
+    let mut attachments = method.attach(&catalogue.saving(&config.modules_to_save))?;
     let low_rank = low_rank_modules(&attachments, catalogue);
     for param in modules_to_save(&config.modules_to_save, catalogue)? {
         refuse_adapted(param, &attachments)?;

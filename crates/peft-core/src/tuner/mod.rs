@@ -24,7 +24,7 @@ pub(crate) use attach::{attachments, counts};
 pub struct TunerConfig {
     /// Clips the global norm of everything that trains, at a positive number. `None`: no clipping.
     pub max_grad_norm: Option<f64>,
-    /// Modules or parameters trained densely beside the method's own: see
+    /// Modules or parameters trained densely beside the method's own, and without its adapters: see
     /// [`modules_to_save`](crate::target::modules_to_save).
     pub modules_to_save: Vec<String>,
     /// Their learning rate; `None`: [`Method::learning_rate`].
@@ -84,8 +84,9 @@ impl<T: Method> Tuner<T> {
     /// # Errors
     /// What [`Catalogue::of`], [`modules_to_save`](crate::target::modules_to_save) and the method's
     /// own checks refuse; [`Error::Setting`] if a norm or a rate is out of its range, or
-    /// `modules_to_save` names an adapted weight, or a parameter beside one (such as its bias) where
-    /// the adapter is written as PEFT's.
+    /// `modules_to_save` takes a weight that gets an adapter all the same (LoSiA's output head, one
+    /// that a file adapts, one that only ends like a name), or a parameter beside an adapter (such as
+    /// a bias) that is written as PEFT's.
     pub fn attach<M: Module>(method: T, config: TunerConfig, model: M) -> Result<(Self, M), Error> {
         let (mut tuner, model) = Self::attach_blank(method, config, model)?;
         let plan = tuner.method.initialize(&Params::of(&model))?;

@@ -125,9 +125,11 @@ pub fn values<M: Module>(model: &M) -> Vec<(String, TensorData)> {
     collect.0
 }
 
+/// The largest difference of two elements, NaN if there is one: in the total order it comes last.
 pub fn max_difference(a: &TensorData, b: &TensorData) -> f32 {
     assert_eq!(a.shape(), b.shape());
-    a.iter::<f32>().zip(b.iter::<f32>()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    let differences = a.iter::<f32>().zip(b.iter::<f32>()).map(|(a, b)| (a - b).abs());
+    differences.max_by(f32::total_cmp).unwrap_or(0.0)
 }
 
 /// Whether two runs came to the same values: to the same bits on CPUs. GPU backends fuse and tune

@@ -1,15 +1,16 @@
 //! Adapter files: what was written gives the same outputs when it is read.
 
 use burn::module::Module;
-use burn::tensor::TensorData;
+use burn::tensor::{DType, FloatDType, TensorData};
 use peft_core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use peft_core::adapter::lora::{Lora, LoraConfig};
-use peft_core::store::{AdapterFile, AdapterFiles, PeftType, SettledBlocks};
-use peft_core::{Error, Method, Params, Tuner, TunerConfig};
+use peft_core::store::{AdapterFile, AdapterFiles, ModuleTensors, PeftType, SettledBlocks};
+use peft_core::{Catalogue, Error, Method, Outline, Params, Tuner, TunerConfig};
 
-use crate::common::{Mlp, bits, device, max_difference, tolerance, values};
+use crate::common::{Mlp, bits, device, device_with, max_difference, tolerance, values};
 use crate::inspect::output;
 use crate::methods::{Candidate, adalora_config, adapting, named};
+use crate::precision::cast;
 use crate::{OTHER_SEED, Run, SEED};
 
 /// What training changed.
@@ -139,14 +140,68 @@ fn saving(name: &str) -> TunerConfig {
     TunerConfig { modules_to_save: vec![name.into()], ..TunerConfig::default() }
 }
 
-#[test]
-fn a_module_of_which_a_parameter_was_trained_is_saved_whole_beside_what_the_file_had() {
-    let (mut adapter, device) = (lora_file(), device());
-    adapter.modules.remove("blocks.1");
+/// That with a head of `value`s beside it.
+fn with_head(value: f32) -> Box<AdapterFiles> {
+    let mut adapter = lora_file();
     adapter.config.modules_to_save = Some(vec!["head".into()]);
     let head = [("head.bias", vec![10]), ("head.weight", vec![10, 16])];
-    let head = head.map(|(path, shape)| (path.to_string(), TensorData::ones::<f32, _>(shape)));
-    adapter.other = head.into();
+    adapter.other = head.map(|(path, shape)| (path.into(), TensorData::full(shape, value))).into();
+    adapter
+}
+
+#[test]
+fn an_adapter_that_was_outlined_on_another_model_can_be_attached() {
+    let mut lora = Lora::from_adapter(&with_head(1.0), LoraConfig::new(1)).unwrap();
+    let [other, base] = [0, 1].map(|_| Mlp::new(&device(), true));
+    Outline::new(&mut lora, &TunerConfig::default(), &Catalogue::of(&other).unwrap()).unwrap();
+    let (_, model) = Tuner::attach(lora, TunerConfig::default(), base).unwrap();
+    assert_eq!(bits(&model.head.weight.val().into_data()), [1.0_f32.to_bits(); 16 * 10]);
+}
+
+#[test]
+fn a_file_that_is_not_finite_is_not_merged() {
+    let base = Mlp::new(&device(), true);
+    for candidate in adapting() {
+        let mut file = file(&Run::trained(&candidate, &device()));
+        file.merge(base.clone()).expect("as it was written");
+        poison(&mut file);
+        let error = file.merge(base.clone()).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{}: {error}", candidate.name);
+    }
+}
+
+/// Makes what `file` has for a weight not a number.
+fn poison(file: &mut AdapterFile) {
+    let tensor = match file {
+        AdapterFile::Losia(blocks) => &mut blocks.0[0].delta,
+        AdapterFile::Peft(files) => match files.modules.get_mut("blocks.0").expect("adapted") {
+            ModuleTensors::Lora { b, .. } | ModuleTensors::AdaLora { b, .. } => b,
+        },
+    };
+    *tensor = TensorData::full(tensor.shape().to_vec(), f32::NAN);
+}
+
+#[test]
+fn a_parameter_stored_whole_is_merged_if_the_model_can_hold_it() {
+    let device = device_with(DType::F16);
+    let merge = |value, dtype| {
+        let base = cast(Mlp::new(&device, true), dtype);
+        AdapterFile::Peft(with_head(value)).merge(base).map(drop)
+    };
+    let bias = Error::NotFinite { path: "head.bias".into(), step: 0 };
+    assert_eq!(merge(1e6, FloatDType::F32), Ok(()));
+    assert_eq!(merge(1e6, FloatDType::F16), Err(bias.clone()), "above 65504");
+    assert_eq!(merge(f32::NAN, FloatDType::F32), Err(bias));
+    let mut weight_alone = with_head(f32::INFINITY);
+    weight_alone.other.remove("head.bias");
+    let error = AdapterFile::Peft(weight_alone).merge(Mlp::new(&device, true)).unwrap_err();
+    assert_eq!(error, Error::NotFinite { path: "head.weight".into(), step: 0 });
+}
+
+#[test]
+fn a_module_of_which_a_parameter_was_trained_is_saved_whole_beside_what_the_file_had() {
+    let (mut adapter, device) = (with_head(1.0), device());
+    adapter.modules.remove("blocks.1");
     let lora = Lora::from_adapter(&adapter, LoraConfig::new(1)).unwrap();
     let base = Mlp::new(&device, true);
     let (tuner, model) = Tuner::attach(lora, saving("blocks.1.bias"), base.clone()).unwrap();
@@ -171,6 +226,15 @@ fn a_parameter_beside_an_adapter_cannot_be_in_its_file() {
         assert!(error.starts_with(found), "{name}: {error}");
     }
     attach("losia", "blocks.1.bias").expect("its file is not PEFT's");
+}
+
+#[test]
+fn what_a_file_adapts_is_not_left_to_dense_training() {
+    let lora = Lora::from_adapter(&lora_file(), LoraConfig::new(1)).unwrap();
+    let base = Mlp::new(&device(), true);
+    let error = Tuner::attach(lora, saving("blocks.1"), base).unwrap_err().to_string();
+    let found = "`modules_to_save` is blocks.1.weight, ";
+    assert_eq!(error, format!("{found}expected modules without an adapter"));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Other dtypes and other backends.
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use peft_core::Error;
 
 use crate::common::{Batch, Mlp, cpu_devices, device_with, max_difference};
 use crate::inspect::{gradients, output, parameters};
-use crate::methods::{Candidate, all};
+use crate::merging::filled;
+use crate::methods::{Candidate, adapting, all};
 use crate::{Run, STEPS};
 
 /// Another type for all parameters but those of adapters, and where they require gradients.
@@ -22,7 +24,7 @@ impl ModuleMapper for To {
     }
 }
 
-fn cast(model: Mlp, dtype: FloatDType) -> Mlp {
+pub fn cast(model: Mlp, dtype: FloatDType) -> Mlp {
     let base = parameters(&model).into_iter().filter(|found| !found.path.contains("peft"));
     let base = base.map(|found| (found.id, found.tracked)).collect();
     model.map(&mut To(dtype, base))
@@ -79,6 +81,25 @@ fn half_precision_gradients_are_close_to_those_in_f32() {
             assert!(error < bound, "{} {dtype:?} {path}: {error}", candidate.name);
         }
     }
+}
+
+#[test]
+fn what_a_half_precision_weight_cannot_hold_is_not_merged() {
+    let device = device_with(DType::F16);
+    for candidate in adapting() {
+        let run = Run::trained(&candidate, &device);
+        let large = filled(run.model, 1e6); // of f16, 65504 is the largest
+        run.tuner.merge(large.clone()).expect("f32 holds it");
+        let error = run.tuner.merge(cast(large, FloatDType::F16)).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{}: {error}", candidate.name);
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_no_small_difference() {
+    let [zero, one, nan] = [0.0, 1.0, f32::NAN].map(|x| TensorData::from([x, 0.5]));
+    assert_eq!(max_difference(&zero, &one), 1.0);
+    assert!(max_difference(&zero, &nan).is_nan() && max_difference(&nan, &nan).is_nan());
 }
 
 #[test]

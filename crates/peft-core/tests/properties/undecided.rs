@@ -3,7 +3,9 @@
 use burn::module::Module;
 use burn::tensor::TensorData;
 use peft_core::adapter::adalora::{AdaLora, AdaLoraConfig};
-use peft_core::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType};
+use peft_core::store::{
+    AdaLoraFields, AdapterConfig, AdapterFile, AdapterFiles, ModuleTensors, PeftType,
+};
 use peft_core::{Adapters, Error, Params, TargetModules, Tuner, TunerConfig};
 
 use crate::Run;
@@ -24,7 +26,8 @@ fn a_run_before_its_last_cut_is_neither_merged_nor_exported() {
         }
         run.train(2);
         run.tuner.merge(run.model.clone()).expect("allocated at the end of step 13");
-        run.tuner.export(&run.model).expect("allocated");
+        let file = run.tuner.export(&run.model).expect("allocated");
+        assert!(!file.expect("a file").has_undecided_ranks(), "{name}");
         let dropped = run.model.num_params() < before;
         assert_eq!(dropped, name == "adalora", "pruned triplets are dropped unless masked");
     }
@@ -54,6 +57,7 @@ fn undecided() -> AdapterFiles {
 
 #[test]
 fn a_file_without_ranks_is_used_but_not_merged_or_passed_on() {
+    assert!(AdapterFile::from(undecided()).has_undecided_ranks());
     let mut adapters = Adapters::new(Mlp::new(&device().inner(), true));
     adapters.load("undecided", undecided()).unwrap();
     let batch = &crate::common::batches(&device(), 1)[0];

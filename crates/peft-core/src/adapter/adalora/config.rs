@@ -24,6 +24,7 @@ pub enum RankImportance {
 
 /// The regulariser that keeps P and Q orthogonal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Orthogonality {
     /// Mean over all P and Q of `‖M·Mᵀ − I‖`, as PEFT and the authors' code compute it. Those left

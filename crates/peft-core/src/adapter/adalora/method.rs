@@ -171,6 +171,7 @@ impl Method for AdaLora {
     fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error> {
         self.require_allocated(step)?;
         let (mut plan, step) = (Plan::default(), step.saturating_sub(1));
+        self.given.require_finite(step, params)?;
         for AdaLoraTarget { low_rank, .. } in &self.targets {
             let [a, e, b] = [A, E, B].map(|index| low_rank.value(index, params));
             let weight = match low_rank.rank() {

@@ -129,6 +129,7 @@ impl Method for Lora {
 
     fn settle(&self, step: usize, params: &Params) -> Result<Plan, Error> {
         let (mut plan, step) = (Plan::default(), step.saturating_sub(1));
+        self.given.require_finite(step, params)?;
         for target in &self.targets {
             let effective = target.effective(params)?;
             target.low_rank.fold(effective, step, params, &mut plan)?;

@@ -6,6 +6,7 @@ use super::delta::{column_norms, effective};
 use super::init::pissa;
 use super::{LoraConfig, LoraInit};
 use crate::adapter::low_rank::LowRankTarget;
+use crate::host::is_finite;
 use crate::{Error, Params, Plan, Record, to_host};
 
 /// Positions of the factors.
@@ -53,7 +54,7 @@ impl LoraTarget {
     ) -> Result<[TensorData; 2], Error> {
         let path = &self.low_rank.path;
         let weight = self.low_rank.base(params)?;
-        if !weight.clone().is_finite().all().into_scalar::<bool>() {
+        if !is_finite(weight.clone()) {
             return Err(Error::Setting {
                 key: "init_lora_weights",
                 found: format!("PiSSA for `{path}`, some values of which are not finite"),

@@ -61,8 +61,10 @@ settings! {
         /// LoSiA-Pro: compute subnets on activations, so that a weight outside its own slot gets no
         /// dense gradient. `false` composes dense weights: same numbers, more time and memory.
         pro: bool = true,
-        /// Keeps, on the host, the original entries of every block that is settled, so that the base
-        /// can be restored bit for bit. Doubles the memory of the settled blocks.
+        /// Keeps, on the host, the original entries of every block that is settled, so that
+        /// [`Tuner::detach`](crate::Tuner::detach) and
+        /// [`SettledBlocks::undo`](crate::store::SettledBlocks::undo) can restore the base bit for
+        /// bit. Doubles the memory of the settled blocks.
         journal: bool = false,
         /// Seed of the first, random subnets.
         seed: u64 = 0,

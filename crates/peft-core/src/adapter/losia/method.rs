@@ -210,15 +210,8 @@ impl Method for Losia {
         for target in &self.targets {
             target.clear(params, &mut plan)?;
             let mut own = self.settled.iter().rev().filter(|block| block.path == target.path);
-            let undone =
-                own.try_fold(target.matrix(params, target.base)?, |w, block| block.undo(w));
-            plan.set(
-                target.base,
-                undone.ok_or_else(|| Error::Irreversible {
-                    path: target.path.clone(),
-                    reason: "blocks were settled into it without a journal",
-                })?,
-            );
+            let base = target.matrix(params, target.base)?;
+            plan.set(target.base, own.try_fold(base, |weight, block| block.undo(weight))?);
         }
         Ok(plan)
     }

@@ -134,7 +134,7 @@ impl LosiaTarget {
         self.importance = importance.map(|(i, u)| Importance { i, u });
         let own = || settled.iter().filter(|block| block.path == self.path);
         if own().next().is_some() {
-            plan.set(self.base, own().fold(base, |weight, block| block.apply(weight)));
+            plan.set(self.base, own().try_fold(base, |weight, block| block.apply(weight))?);
         }
         Ok(())
     }

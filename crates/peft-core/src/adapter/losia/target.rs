@@ -115,7 +115,7 @@ impl LosiaTarget {
         plan: &mut Plan,
     ) -> Result<(), Error> {
         self.clear(params, plan)?;
-        plan.set(self.base, block.apply(self.matrix(params, self.base)?));
+        plan.set(self.base, block.apply(self.matrix(params, self.base)?)?);
         Ok(())
     }
 

@@ -6,9 +6,10 @@ use burn::module::ParamId;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::tied::tied_copy;
-use crate::error::no_param;
+use crate::error::{check, no_param};
+use crate::host::is_finite;
 use crate::store::{AdaLoraFields, AdapterConfig, AdapterFiles, ModuleTensors, PeftType, misfit};
-use crate::{Catalogue, Error, ParamInfo, Plan, TargetModules, to_host};
+use crate::{Catalogue, Error, ParamInfo, Params, Plan, TargetModules, to_host};
 
 /// What a file gives a method to start from.
 #[derive(Debug, Default)]
@@ -21,8 +22,18 @@ pub struct Given {
     pub rank_pattern: BTreeMap<String, Vec<bool>>,
     /// Parameters stored whole, by path.
     whole: BTreeMap<String, TensorData>,
-    /// Where those belong, and their values in Burn's orientation.
-    placed: Vec<(ParamId, Tensor<2>, usize)>,
+    /// The same in the model that was attached last.
+    placed: Vec<Placed>,
+}
+
+/// A parameter of a model that a file stores whole.
+#[derive(Debug)]
+struct Placed {
+    id: ParamId,
+    path: String,
+    rank: usize,
+    /// Its value in Burn's orientation, `[1, n]` for a vector.
+    value: Tensor<2>,
 }
 
 impl Given {
@@ -72,12 +83,14 @@ impl Given {
         TargetModules::Pattern(paths.join("|"))
     }
 
-    /// Refuses a model that lacks a module or a parameter of the file.
+    /// Refuses a model that lacks a module or a parameter of the file, or trains an adapted one densely.
     pub fn place(&mut self, catalogue: &Catalogue) -> Result<(), Error> {
         for (path, tensors) in &self.modules {
             let mut linears = catalogue.params().iter().filter(|p| p.is_linear_weight());
             let param = linears.find(|p| p.module_path() == path);
             let param = param.ok_or_else(|| no_param("adapter", path, catalogue.params()))?;
+            let key = "modules_to_save";
+            check(!catalogue.saves(param), key, &param.path, "modules without an adapter")?;
             let found = tensors.features();
             if found != param.shape[..] {
                 return Err(Error::Setting {
@@ -88,15 +101,23 @@ impl Given {
             }
         }
         let tied = tied_copy(&self.whole, catalogue)?;
-        for (path, data) in self.whole.iter().filter(|(path, _)| Some(path.as_str()) != tied) {
-            let param = catalogue.params().iter().find(|p| p.path == *path);
-            let param =
-                param.ok_or_else(|| no_param("modules_to_save", path, catalogue.params()))?;
-            let value = oriented(data, param)
-                .map_err(|problem| misfit(&self.modules, &param.path, problem))?;
-            self.placed.push((param.id, value, param.shape.len()));
-        }
+        let whole = self.whole.iter().filter(|(path, _)| Some(path.as_str()) != tied);
+        let placed = whole.map(|(path, data)| self.placed(path, data, catalogue));
+        self.placed = placed.collect::<Result<_, Error>>()?;
         Ok(())
+    }
+
+    fn placed(
+        &self,
+        path: &str,
+        data: &TensorData,
+        catalogue: &Catalogue,
+    ) -> Result<Placed, Error> {
+        let param = catalogue.params().iter().find(|param| param.path == path);
+        let param = param.ok_or_else(|| no_param("modules_to_save", path, catalogue.params()))?;
+        let value =
+            oriented(data, param).map_err(|problem| misfit(&self.modules, path, problem))?;
+        Ok(Placed { id: param.id, path: path.into(), rank: param.shape.len(), value })
     }
 
     /// The parameters stored whole, as the file had them.
@@ -118,12 +139,29 @@ impl Given {
 
     /// Plans the parameters stored whole.
     pub fn plan(&self, plan: &mut Plan) {
-        for (id, value, rank) in &self.placed {
+        for Placed { id, rank, value, .. } in &self.placed {
             match rank {
                 1 => plan.set(*id, value.clone().squeeze_dim::<1>(0)),
                 _ => plan.set(*id, value.clone()),
             }
         }
+    }
+
+    /// Refuses what came of the parameters stored whole if it is not finite.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the first one.
+    pub fn require_finite(&self, step: usize, params: &Params) -> Result<(), Error> {
+        for Placed { id, path, .. } in &self.placed {
+            let finite = match params.vector(*id) {
+                Some(vector) => is_finite(vector),
+                None => is_finite(params.require(*id, path)?),
+            };
+            if !finite {
+                return Err(Error::NotFinite { path: path.clone(), step });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
 
 use super::factor::{Factor, Update};
+use crate::host::is_finite;
 use crate::{Error, ParamInfo, Params, Plan, Record};
 
 /// The value of a factor after a step, with the gradient it was stepped by. A factor without one was
@@ -72,7 +73,7 @@ impl LowRankTarget {
     /// the adapter without rank, so that it has no effect.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if it is not finite: the weight then stays as it is.
+    /// [`Error::NotFinite`] if what it is rounded to is not finite: the weight then stays as it is.
     pub fn fold(
         &self,
         effective: Tensor<2>,
@@ -80,11 +81,12 @@ impl LowRankTarget {
         params: &Params,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        if !effective.clone().is_finite().all().into_scalar::<bool>() {
+        let dtype = params.require(self.base, &self.path)?.dtype();
+        let rounded = effective.cast(FloatDType::from(dtype));
+        if !is_finite(rounded.clone()) {
             return Err(Error::NotFinite { path: self.path.clone(), step });
         }
-        let dtype = params.require(self.base, &self.path)?.dtype();
-        plan.set(self.base, effective.cast(FloatDType::from(dtype)));
+        plan.set(self.base, rounded);
         self.clear(params, plan)
     }
 

@@ -5,6 +5,7 @@ mod file;
 use std::collections::HashMap;
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 
 use crate::error::no_param;
 use crate::subnet::SettledBlock;
@@ -19,21 +20,21 @@ impl SettledBlocks {
     /// `model` with all blocks added to its weights.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// As [`check`](Self::check); [`Error::NotFinite`] where what a block makes of its weight is not
+    /// finite.
     pub fn apply<M: Module>(&self, model: M) -> Result<M, Error> {
-        let catalogue = Catalogue::of(&model)?;
-        let (params, mut plan) = (Params::of(&model), Plan::default());
-        let mut weights = HashMap::new();
-        for block in &self.0 {
-            let param = weight_of(block, &catalogue)?;
-            let weight = match weights.remove(&param.id) {
-                Some(weight) => weight,
-                None => params.require(param.id, &param.path)?,
-            };
-            weights.insert(param.id, block.apply(weight));
-        }
-        weights.into_iter().for_each(|(id, weight)| plan.set(id, weight));
-        Ok(plan.apply(model)?.0)
+        changed(model, self.0.iter(), SettledBlock::apply)
+    }
+
+    /// `model`, which has all blocks in its weights, as it was before, bit for bit: how a merged model
+    /// is unmerged. Blocks have their original entries if the run kept a journal
+    /// ([`LosiaConfig::journal`](crate::adapter::losia::LosiaConfig::journal)), and were not read from
+    /// a file, which has no place for them.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`Error::Irreversible`] for a block without its original entries.
+    pub fn undo<M: Module>(&self, model: M) -> Result<M, Error> {
+        changed(model, self.0.iter().rev(), SettledBlock::undo)
     }
 
     /// Checks that every block belongs to a weight of `catalogue` and lies within its shape.
@@ -44,6 +45,27 @@ impl SettledBlocks {
     pub fn check(&self, catalogue: &Catalogue) -> Result<(), Error> {
         self.0.iter().try_for_each(|block| weight_of(block, catalogue).map(drop))
     }
+}
+
+/// `model` after `change` was made to the weight of each block, in their order.
+fn changed<'a, M: Module>(
+    model: M,
+    blocks: impl Iterator<Item = &'a SettledBlock>,
+    change: fn(&SettledBlock, Tensor<2>) -> Result<Tensor<2>, Error>,
+) -> Result<M, Error> {
+    let catalogue = Catalogue::of(&model)?;
+    let (params, mut plan) = (Params::of(&model), Plan::default());
+    let mut weights = HashMap::new();
+    for block in blocks {
+        let param = weight_of(block, &catalogue)?;
+        let weight = match weights.remove(&param.id) {
+            Some(weight) => weight,
+            None => params.require(param.id, &param.path)?,
+        };
+        weights.insert(param.id, change(block, weight)?);
+    }
+    weights.into_iter().for_each(|(id, weight)| plan.set(id, weight));
+    Ok(plan.apply(model)?.0)
 }
 
 /// The weight a block belongs to.
@@ -66,7 +88,6 @@ fn block(step: usize, delta: f32) -> SettledBlock {
 #[cfg(test)]
 mod tests {
     use burn::nn::{Linear, LinearConfig};
-    use burn::tensor::Tensor;
 
     use super::*;
     use crate::testing::{bits, device};
@@ -79,7 +100,8 @@ mod tests {
     fn blocks_are_added_in_order() {
         let (blocks, layer) = (SettledBlocks(vec![block(3, 0.25), block(9, 1e-3)]), layer(3));
         let applied = blocks.apply(layer.clone()).unwrap().weight.val();
-        let want = blocks.0.iter().fold(layer.weight.val(), |w: Tensor<2>, b| b.apply(w));
+        let add = |weight: Tensor<2>, block: &SettledBlock| block.apply(weight).unwrap();
+        let want = blocks.0.iter().fold(layer.weight.val(), add);
         assert_eq!(bits(&applied.into_data()), bits(&want.into_data()));
     }
 

@@ -7,8 +7,8 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::{AdaLoraFields, AdapterConfig, InitLoraWeights, LoraFields, PeftType};
-use crate::Error;
 use crate::store::fields::{Fields, entry, key_error};
+use crate::{Error, TargetModules};
 
 const INTEGER: &str = "a non-negative integer";
 const NUMBER: &str = "a number";
@@ -32,11 +32,12 @@ impl AdapterConfig {
     /// Reads and checks the configuration in `json`; errors name `path` as its file.
     pub(in crate::store) fn parse(json: &str, path: &Path) -> Result<Self, Error> {
         let mut fields = Fields::parse(json, path)?;
+        let modules = fields.nullable("target_modules", MODULES)?;
         let config = Self {
             peft_type: peft_type(&mut fields, path)?,
             lora_alpha: fields.take("lora_alpha", NUMBER)?.unwrap_or(8.0),
             lora_dropout: fields.take("lora_dropout", NUMBER)?.unwrap_or(0.0),
-            target_modules: fields.require("target_modules", MODULES)?,
+            target_modules: modules.clone().unwrap_or(TargetModules::Names(vec![])),
             exclude_modules: fields.nullable("exclude_modules", MODULES)?,
             layers_to_transform: layers(&mut fields)?,
             init_lora_weights: fields
@@ -49,7 +50,10 @@ impl AdapterConfig {
             extra: fields.rest(),
         };
         config.check(path)?;
-        Ok(config)
+        match modules {
+            Some(_) => Ok(config),
+            None => Err(key_error(path, "target_modules", "missing", MODULES)),
+        }
     }
 }
 
@@ -115,7 +119,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::TargetModules;
     use crate::store::testing::{adalora, lora};
 
     fn parse(config: &Value) -> Result<AdapterConfig, Error> {
@@ -213,6 +216,17 @@ mod tests {
             let message = parse(&config).unwrap_err().to_string();
             assert!(message.contains(&format!("`{key}` is \"8\", expected a number")), "{message}");
         }
+    }
+
+    #[test]
+    fn an_adapter_of_parameters_alone_is_refused_as_such() {
+        let mut config = lora();
+        config["target_modules"] = Value::Null;
+        let message = parse(&config).unwrap_err().to_string();
+        assert!(message.contains("`target_modules` is missing, expected "), "{message}");
+        config["target_parameters"] = json!(["experts.gate_up_proj"]);
+        let error = parse(&config).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { key: "target_parameters", .. }), "{error}");
     }
 
     #[test]
