@@ -6,8 +6,10 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Int, Tensor};
 use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
+use burn_peft::core::adapter::full::Full;
 use burn_peft::core::adapter::lora::{Lora, LoraConfig, LoraInit};
 use burn_peft::core::adapter::losia::{Losia, LosiaConfig};
+use burn_peft::core::schedule::DenseSchedule;
 use burn_peft::core::{Method, Tuner, TunerConfig};
 use burn_peft::llama::{CausalLm, Checkpoint, cross_entropy_sum};
 use peft_testing::device;
@@ -36,6 +38,7 @@ fn methods(head: &str) -> Vec<Box<dyn Method>> {
         .with_tfinal(4)
         .with_lora_alpha(16.0)
         .with_learning_rate(2e-2);
+    let schedule = DenseSchedule::new(STEPS, 0.1, 0.1);
     vec![
         Box::new(losia(true)),
         Box::new(losia(false)),
@@ -43,6 +46,7 @@ fn methods(head: &str) -> Vec<Box<dyn Method>> {
         Box::new(Lora::new(lora.clone().with_use_dora(true)).unwrap()),
         Box::new(Lora::new(lora.with_init_lora_weights(LoraInit::PissaNiter(4))).unwrap()),
         Box::new(AdaLora::new(adalora).unwrap()),
+        Box::new(Full { learning_rate: 2e-3, schedule, target_modules: None }),
     ]
 }
 

@@ -3,14 +3,13 @@
 use std::io::Read;
 use std::process::ExitCode;
 
-use burn::module::Module;
 use peft_core::device_by_name;
 use peft_llama::{Checkpoint, Sampling, TextOptions, Tokenizer};
 use peft_train::{Error, load_adapted};
 
 use crate::args::GenerateArgs;
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::{complain, say};
 use crate::progress::Progress;
 
 pub fn generate(args: &GenerateArgs) -> Result<ExitCode, Failure> {
@@ -25,11 +24,17 @@ pub fn generate(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     let prompt = prompt(args)?;
 
     let progress = Progress::default();
-    let model = load_adapted(&checkpoint, args.adapter.as_deref(), &device, |at| {
+    let adapted = load_adapted(&checkpoint, args.adapter.as_deref(), &device, |at| {
         progress.bytes("loading", at.bytes_done, at.bytes_total);
     })?;
     progress.clear();
-    let completions = model.valid().complete(&tokenizer, &[prompt], &options);
+    if adapted.undecided_ranks {
+        complain(
+            "note: AdaLoRA has not made its last cut: all ranks are at work, as in LoRA, and the trained \
+             model may answer otherwise",
+        );
+    }
+    let completions = adapted.model.complete(&tokenizer, &[prompt], &options);
     for completion in completions? {
         say(completion.text);
     }

@@ -112,6 +112,30 @@ fn checkpoints_are_merged_and_asked_like_what_the_run_made() {
 }
 
 #[test]
+fn adalora_before_its_last_cut_is_not_taken_for_more() {
+    let fixture = Fixture::new();
+    let settings = ["method=adalora", "init_r=2", "target_r=2", "max_steps=2", "save_steps=1"];
+    fixture.done(&[&["train", "run.toml"][..], &settings].concat());
+    let asked = |adapter: &str| {
+        let ask = ["generate", "--model", "model", "Sum: ", "--max-new-tokens", "2", "--adapter"];
+        let ran = fixture.done(&[&ask[..], &[adapter]].concat());
+        ran.stderr.contains("note: AdaLoRA has not made its last cut")
+    };
+    assert!(asked("run/checkpoint-1"));
+    assert!(!asked("run/checkpoint-2") && !asked("run/adapter"));
+    let inspected = || fixture.done(&["inspect", "run/adapter"]).stdout;
+    assert!(inspected().contains("AdaLoRA, 70 of 70 ranks, "), "{}", inspected());
+
+    // As PEFT writes it before a cut.
+    let path = fixture.path("run/adapter/adapter_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["rank_pattern"] = Value::Null;
+    fs::write(path, config.to_string()).unwrap();
+    assert!(asked("run/adapter"));
+    assert!(inspected().contains("ranks undecided, 2 for each module"), "{}", inspected());
+}
+
+#[test]
 fn a_checkpoint_is_of_its_run_and_its_base() {
     let fixture = Fixture::new();
     fixture.done(&["train", "run.toml", "max_steps=1", "modules_to_save=['norm']"]);

@@ -24,4 +24,4 @@ mod verify;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use folder::{write_adapter, write_model};
-pub use merge::{load_adapted, merge};
+pub use merge::{Adapted, load_adapted, merge};

@@ -13,8 +13,18 @@ use crate::trained::Trained;
 use crate::verify::Answer;
 use crate::{Error, staged};
 
+/// A model with what training made of it.
+#[derive(Debug)]
+pub struct Adapted {
+    /// The model, without autodiff.
+    pub model: CausalLm,
+    /// Whether it is AdaLoRA's from before its last cut, so that it computes with ranks that are not decided:
+    /// LoRA by another name, which whoever asked for AdaLoRA should be told of.
+    pub undecided_ranks: bool,
+}
+
 /// The model of the folder `base` on `device`, with the adapter of the folder `adapter`, if one is
-/// given, attached or added to its weights, without autodiff. That folder may also be the checkpoint of
+/// given, attached or added to its weights. That folder may also be the checkpoint of
 /// a run that a configuration was written for, in its place beside `config.toml`. Whether they fit is
 /// checked before weights are read.
 ///
@@ -26,19 +36,20 @@ pub fn load_adapted(
     adapter: Option<&Path>,
     device: &Device,
     progress: impl FnMut(Progress<'_>),
-) -> Result<CausalLm, Error> {
+) -> Result<Adapted, Error> {
     let change = adapter.map(|dir| Change::read(dir, base, device)).transpose()?;
     let dtype = change.as_ref().and_then(Change::dtype);
     let (model, _) = base.load(&device.clone().autodiff(), dtype, progress)?;
+    let undecided_ranks = change.as_ref().is_some_and(Change::has_undecided_ranks);
     let model = match change {
         Some(change) => change.attach(model)?,
         None => model,
     };
-    Ok(model.valid())
+    Ok(Adapted { model: model.valid(), undecided_ranks })
 }
 
 /// Folds the adapter or checkpoint of the folder `adapter` into the model of the folder `base`, and writes the
-/// result into the folder `out`, which must hold no model yet, as a checkpoint that needs neither:
+/// result into the folder `out`, which must not exist yet, as a checkpoint that needs neither:
 /// with tokenizer, in the type of the base, above 5 GB in several files. It is asked about a few tokens
 /// before, and refused unless it says what the adapted model does. `out` appears whole or not at all;
 /// what an earlier merge left beside it when it was killed is removed.
@@ -95,6 +106,13 @@ impl Change {
         match self {
             Self::Adapter(_) => None,
             Self::Checkpoint(trained) => trained.dtype,
+        }
+    }
+
+    fn has_undecided_ranks(&self) -> bool {
+        match self {
+            Self::Adapter(file) => file.has_undecided_ranks(),
+            Self::Checkpoint(trained) => trained.has_undecided_ranks(),
         }
     }
 

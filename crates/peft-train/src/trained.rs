@@ -60,6 +60,8 @@ pub(crate) fn run_of(dir: &Path) -> Result<PathBuf, Error> {
 pub(crate) struct Trained {
     origin: Origin,
     record: Record,
+    /// Steps it was trained for.
+    steps: usize,
     /// Type of the weights it was trained on.
     pub dtype: Option<DType>,
 }
@@ -75,7 +77,15 @@ impl Trained {
         let origin = Origin::of(dir, &manifest, base)?;
         let is_its_own = |dtype: &DType| format!("{dtype:?}") == manifest.run.dtype;
         let dtype = [DType::F32, DType::BF16, DType::F16].into_iter().find(is_its_own);
-        Ok(Self { origin, record: read_record(dir)?, dtype })
+        Ok(Self { origin, record: read_record(dir)?, steps: manifest.progress.steps, dtype })
+    }
+
+    /// Whether it is AdaLoRA's from before its last cut.
+    pub fn has_undecided_ranks(&self) -> bool {
+        match &self.origin.method {
+            MethodSettings::AdaLora(config) => self.steps <= config.last_cut(),
+            MethodSettings::Losia(_) | MethodSettings::Lora(_) | MethodSettings::Full(_) => false,
+        }
     }
 
     /// `base`, on an autodiff device, as the run had it, adapters attached.

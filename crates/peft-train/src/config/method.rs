@@ -40,7 +40,18 @@ const OWN_KEYS: [(&[MethodName], &[&str]); 5] = [
     ),
     (
         &[Adalora],
-        &["init_r", "target_r", "tinit", "tfinal", "deltaT", "orth_reg_weight", "importance"],
+        &[
+            "init_r",
+            "target_r",
+            "tinit",
+            "tfinal",
+            "deltaT",
+            "orth_reg_weight",
+            "orthogonality",
+            "importance",
+            "beta1",
+            "beta2",
+        ],
     ),
     (&[Lora, Dora, Pissa, Adalora], &["lora_alpha", "lora_dropout"]),
     (

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use peft_core::adapter::adalora::RankImportance;
+use peft_core::adapter::adalora::{Orthogonality, RankImportance};
 use peft_core::schedule::UpdateType;
 use peft_core::{Sensitivity, TargetModules};
 use schemars::JsonSchema;
@@ -97,8 +97,14 @@ pub struct TrainingConfig {
     pub delta_t: Option<usize>,
     /// Weight of the regulariser that keeps P and Q orthogonal. Default: 0.5.
     pub orth_reg_weight: Option<f64>,
+    /// Form of that regulariser. Default: `mean_norm`, that of PEFT and of the authors' code.
+    pub orthogonality: Option<Orthogonality>,
     /// How importance of ranks is measured. Default: `smoothed`.
     pub importance: Option<RankImportance>,
+    /// Smoothing of the importance of ranks, in [0, 1). Default: 0.85.
+    pub beta1: Option<f64>,
+    /// Smoothing of the variation of that importance, in [0, 1). Default: 0.85.
+    pub beta2: Option<f64>,
 
     /// What to train on.
     pub datasets: Vec<DatasetConfig>,

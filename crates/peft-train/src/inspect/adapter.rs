@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indicatif::HumanCount;
 use peft_core::Catalogue;
-use peft_core::store::{AdapterFile, PeftType};
+use peft_core::store::{AdaLoraFields, AdapterFile, PeftType};
 
 use super::{InspectOptions, Inspection, TensorGroup, model};
 use crate::Error;
@@ -64,11 +64,23 @@ fn describe(file: &AdapterFile) -> String {
                     let name = if lora.use_dora { "DoRA" } else { "LoRA" };
                     format!("{name} of rank {}, alpha {alpha}, {modules} modules{base}", lora.r)
                 }
-                PeftType::AdaLora(own) => format!(
-                    "AdaLoRA from rank {} to {}, alpha {alpha}, {modules} modules{base}",
-                    own.init_r, own.target_r
-                ),
+                PeftType::AdaLora(own) => {
+                    let ranks = ranks(own);
+                    format!("AdaLoRA, {ranks}, alpha {alpha}, {modules} modules{base}")
+                }
             }
         }
+    }
+}
+
+/// What a budget left, if it was distributed.
+fn ranks(fields: &AdaLoraFields) -> String {
+    match &fields.rank_pattern {
+        Some(pattern) => {
+            let all: Vec<&bool> = pattern.values().flatten().collect();
+            let kept = all.iter().filter(|kept| ***kept).count();
+            format!("{kept} of {} ranks", all.len())
+        }
+        None => format!("ranks undecided, {} for each module", fields.init_r),
     }
 }

@@ -164,7 +164,10 @@ fn adalora(typed: &mut TrainingConfig, total_steps: usize, output_head: &str) ->
     agree(&mut typed.tfinal, &mut config.tfinal);
     agree(&mut typed.delta_t, &mut config.delta_t);
     agree(&mut typed.orth_reg_weight, &mut config.orth_reg_weight);
+    agree(&mut typed.orthogonality, &mut config.orthogonality);
     agree(&mut typed.importance, &mut config.importance);
+    agree(&mut typed.beta1, &mut config.beta1);
+    agree(&mut typed.beta2, &mut config.beta2);
     agree(&mut typed.lora_alpha, &mut config.lora_alpha);
     agree(&mut typed.lora_dropout, &mut config.lora_dropout);
     agree(&mut typed.learning_rate, &mut config.learning_rate);
@@ -216,7 +219,7 @@ pub(crate) fn typed_key(key: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use peft_core::TargetModules;
-    use peft_core::adapter::adalora::RankImportance;
+    use peft_core::adapter::adalora::{Orthogonality, RankImportance};
 
     use super::*;
     use crate::config::TypedConfig;
@@ -250,7 +253,8 @@ mod tests {
     #[test]
     fn typed_settings_reach_the_method() {
         let typed = ["init_r = 6", "target_r = 2", "tinit = 5", "deltaT = 4", "lora_alpha = 3"];
-        let mut typed = config("adalora", &[&typed[..], &["importance = \"magnitude\""]].concat());
+        let own = ["importance = \"magnitude\"", "orthogonality = \"squared_sum\"", "beta2 = 0.5"];
+        let mut typed = config("adalora", &[&typed[..], &own].concat());
         let MethodSettings::AdaLora(adalora) = MethodSettings::resolve(&mut typed, 100, "h") else {
             panic!("another method")
         };
@@ -258,6 +262,8 @@ mod tests {
         assert_eq!((adalora.delta_t, adalora.lora_alpha, adalora.tfinal), (4, 3.0, 0));
         assert_eq!((typed.tfinal, typed.orth_reg_weight), (Some(0), Some(0.5)));
         assert_eq!(adalora.importance, RankImportance::Magnitude);
+        assert_eq!(adalora.orthogonality, Orthogonality::SquaredSum);
+        assert_eq!((adalora.beta1, adalora.beta2, typed.beta1), (0.85, 0.5, Some(0.85)));
 
         let typed = ["rank_pattern = { q_proj = 4, \".*proj\" = 2 }", "alpha_pattern.k_proj = 3"];
         let mut typed = config("lora", &typed);

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
+use peft_core::target::layer_number;
 use plotters::prelude::*;
 
 use super::chart::{Series, line_chart};
@@ -123,9 +124,8 @@ fn corner(column: usize, row: usize) -> (i32, i32) {
 /// The layer's number, 0 if there is none, and the module's own name.
 fn place(path: &str) -> (usize, String) {
     let module = path.strip_suffix(".weight").unwrap_or(path);
-    let layer = module.split('.').filter_map(|segment| segment.parse().ok()).next_back();
     let name = module.rsplit('.').next().unwrap_or(module);
-    (layer.unwrap_or(0), name.to_string())
+    (layer_number(module).unwrap_or(0), name.to_string())
 }
 
 fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
