@@ -12,7 +12,8 @@ impl AdapterFile {
     /// AdaLoRA adapter whose ranks were never decided computes with all of them, as in PEFT.
     ///
     /// # Errors
-    /// What the adapter's method refuses about it or the base.
+    /// What the adapter's method refuses about it or the base, and for LoSiA [`Error::NotFinite`], as
+    /// [`merge`](Self::merge).
     pub fn attach<M: Module>(&self, base: M) -> Result<M, Error> {
         match self {
             Self::Losia(blocks) => blocks.apply(base),
@@ -23,8 +24,9 @@ impl AdapterFile {
     /// `base` with the adapter folded into its weights.
     ///
     /// # Errors
-    /// As [`attach`](Self::attach); [`Error::NotFinite`] where the adapter is not a number, and
-    /// [`Error::UndecidedRanks`] for an AdaLoRA adapter without `rank_pattern`.
+    /// As [`attach`](Self::attach); [`Error::NotFinite`] where a weight, rounded to the type of the
+    /// base, is infinite or not a number, and [`Error::UndecidedRanks`] for an AdaLoRA adapter without
+    /// `rank_pattern`.
     pub fn merge<M: Module>(&self, base: M) -> Result<M, Error> {
         match self {
             Self::Losia(blocks) => blocks.apply(base),

@@ -22,7 +22,7 @@ impl Error {
             }
             Error::NotFinite { .. } => {
                 "lower the learning rate or clip gradients, and check the data; checkpoints from \
-                 before this step are intact"
+                 before this step are intact; f16 holds no value above 65504, bf16 does"
                     .into()
             }
             Error::NoAdapter { available, .. } => format!("there are: {}", available.join(", ")),

@@ -64,8 +64,8 @@ pub enum Error {
         /// Path the parameter had when the method was attached.
         path: String,
     },
-    /// Training diverged, or the adapter of a file is damaged: what it makes of a weight is infinite
-    /// or not a number.
+    /// Training diverged, or the adapter of a file is damaged: what it makes of a weight, in the
+    /// weight's type, is infinite or not a number.
     #[error("what was trained for `{path}` is not finite at step {step}")]
     NotFinite {
         /// Path of the weight, which was left as it was.

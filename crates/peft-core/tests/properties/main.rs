@@ -5,13 +5,13 @@
 //! | only the method's parameters move, frozen tensors keep their bits | `identity.rs`; outside LoSiA's blocks `tests/merge.rs` |
 //! | a fresh adapter is the identity | `identity.rs` |
 //! | saved and loaded under another seed: same outputs, same parameters | `files.rs`, `resume.rs` |
-//! | merged = unmerged = reloaded; merging twice, unmerging, NaN | `merging.rs`, `files.rs`; bf16 and f16 `precision.rs` |
+//! | merged = unmerged = reloaded; merging twice, unmerging, NaN and infinity | `merging.rs`, `files.rs`; bf16 and f16 `precision.rs` |
 //! | AdaLoRA is never merged or written before its ranks are decided | `undecided.rs` |
 //! | disabling restores the base, also while merged | `switching.rs` |
 //! | exactly the method's tensors require gradients, also after loading | `flags.rs` |
 //! | f32, bf16 and f16 are finite and close | `precision.rs` |
 //! | recomputing activations gives the same gradients | `gradients.rs` |
-//! | targets: nothing matched is an error that lists what exists | `targets.rs`; what matches `src/target`, patterns `src/adapter/lora/config.rs` |
+//! | targets: names, expressions, exclusions, layers; nothing matched is an error that lists what exists | `targets.rs`, `src/target`; patterns `src/adapter/lora/config.rs` |
 //! | settings survive JSON; misfits are refused by key | `src/settings.rs`; ranges `src/adapter/*/config.rs` |
 //! | gradients equal those of dense autodiff | `gradients.rs` |
 //! | k steps, a resume and n − k steps are n steps, bit for bit | `resume.rs`; data order, dropout, dense optimizer `tests/resume` of the root package |
