@@ -98,7 +98,8 @@ pub struct Args {
     /// Leaves out malformed lines of the data instead of stopping.
     #[arg(long)]
     pub skip_bad_lines: bool,
-    /// Plain progress lines even on a terminal.
+    /// Plain progress lines even on a terminal, in place of Burn's dashboard, where q stops and Ctrl-C does
+    /// nothing.
     #[arg(long)]
     pub plain: bool,
 }

@@ -5,13 +5,17 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use burn_peft::core::Method;
+use burn_peft::core::adapter::lora::{Lora, LoraConfig};
 use burn_peft::train::progress::{LinesOptions, LinesRenderer};
-use burn_peft::train::report::RunReport;
-use burn_peft::train::run::{Run, RunPlan};
+use burn_peft::train::report::{RunReport, RunStatus};
+use burn_peft::train::run::{Finished, Run, RunPlan};
+use serde_json::Value;
 
 use crate::support::{SAMPLES, bits, model, plan, train_config};
 use crate::{
-    STEPS, checkpoint, checkpoints, course, dora_with_dropout, launch, losia, planned, turn,
+    STEPS, adalora_with_dropout, checkpoint, checkpoints, course, dora_with_dropout, launch, lines,
+    losia, metrics, planned, turn,
 };
 
 /// Windows after which there was a validation.
@@ -60,6 +64,153 @@ fn a_resumed_run_validates_where_the_whole_one_does() {
         assert_eq!(bits(&resumed.model.unwrap()), weights, "after a resume at {steps}");
         assert_eq!(resumed.best, whole.best);
     }
+}
+
+/// A run with a checkpoint of every step.
+fn whole(out: &Path) -> Finished {
+    let mut plan = validating(out, None);
+    plan.config.save_steps = NonZeroUsize::new(1);
+    launch(plan).unwrap()
+}
+
+/// Leaves in the log what a kill in the validation after `steps` steps would.
+fn forget_validation(out: &Path, steps: usize) {
+    rewrite(out, |line| {
+        let is_earlier = line["step"].as_u64().unwrap() <= steps as u64;
+        let is_lost = line["step"] == steps && line["eval_loss"].is_number();
+        (is_earlier && !is_lost).then(|| line.clone())
+    });
+}
+
+/// Changes the lines of the log.
+fn rewrite(out: &Path, change: impl Fn(&Value) -> Option<Value>) {
+    let lines = metrics(out);
+    let lines = lines.iter().filter_map(change).map(|line| format!("{line}\n"));
+    std::fs::write(out.join("metrics.jsonl"), lines.collect::<String>()).unwrap();
+}
+
+/// Within an epoch, at the end of one, and at the run's, when no step is left.
+#[test]
+fn a_validation_that_a_kill_prevented_is_made_up_for() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let uninterrupted = whole(out.path());
+    let (want, weights) = (course(out.path()), bits(&uninterrupted.model.unwrap()));
+    for steps in [STEPS, 12, 4] {
+        forget_validation(out.path(), steps);
+        let resumed = launch(validating(out.path(), Some(&checkpoint(out.path(), steps)))).unwrap();
+        assert_eq!(course(out.path()), want, "killed in the validation after {steps}");
+        assert_eq!(bits(&resumed.model.unwrap()), weights);
+        assert_eq!(resumed.best.unwrap().0, uninterrupted.best.as_ref().unwrap().0);
+    }
+}
+
+#[test]
+fn a_run_stopped_before_its_last_validation_is_not_completed() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    whole(out.path());
+    let want = course(out.path());
+    forget_validation(out.path(), STEPS);
+    let last = checkpoint(out.path(), STEPS);
+    let run = Run::new(model(), validating(out.path(), Some(&last))).unwrap();
+    run.interrupter().stop(None);
+    let finished = run.launch(Some(lines(std::io::sink()))).unwrap();
+    assert_eq!((finished.status, finished.steps), (RunStatus::Interrupted, STEPS));
+    let resumed = launch(validating(out.path(), Some(&last))).unwrap();
+    assert_eq!(resumed.status, RunStatus::Completed);
+    assert_eq!(course(out.path()), want);
+}
+
+/// A loss on easier samples is not the lowest of those on others.
+#[test]
+fn the_best_is_the_best_on_what_is_validated_on_now() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    whole(out.path());
+    rewrite(out.path(), |line| {
+        let mut line = line.clone();
+        if line["step"] == 4 && line["eval_loss"].is_number() {
+            line["eval_loss"] = 0.5.into();
+        }
+        Some(line)
+    });
+    let from = checkpoint(out.path(), 8);
+    let on = |samples: std::ops::Range<usize>| {
+        let mut plan = validating(out.path(), Some(&from));
+        plan.valid_samples = crate::support::samples()[samples].to_vec();
+        launch(plan).unwrap().best.unwrap().0
+    };
+    assert_eq!(on(0..3), 0.5);
+    assert!(on(3..6) > 0.5);
+    assert_eq!(validated(out.path()), [4, 8, 8, 12, 16, 18], "also where the resume begins");
+    assert_eq!(on(0..3), 0.5, "what is validated on again is known again");
+}
+
+/// Never gets better: nothing changes.
+fn still(total: usize) -> (Box<dyn Method>, Value) {
+    let lora = LoraConfig::new(total).with_learning_rate(0.0);
+    let config = serde_json::to_value(&lora).unwrap();
+    (Box::new(Lora::new(lora).unwrap()), config)
+}
+
+fn patient<'a>(
+    make: crate::Make,
+    patience: usize,
+    out: &'a Path,
+    resume: Option<&'a Path>,
+) -> RunPlan<'a> {
+    let mut plan = planned(make, out, resume);
+    plan.config.eval_steps = NonZeroUsize::new(4);
+    plan.config.save_steps = NonZeroUsize::new(1);
+    plan.config.early_stopping_patience = NonZeroUsize::new(patience);
+    plan
+}
+
+#[test]
+fn a_run_that_gets_no_better_is_completed_early_wherever_it_was_resumed() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let launch = |resume: Option<&Path>| launch(patient(&still, 2, out.path(), resume)).unwrap();
+    let stopped = launch(None);
+    assert_eq!((stopped.status, stopped.steps), (RunStatus::Completed, 12));
+    assert!(stopped.model.is_some());
+    let (loss, best) = stopped.best.clone().unwrap();
+    assert_eq!(best, Some(checkpoint(out.path(), 4)));
+    let note = format!(
+        "stopped early, after 12 of 18 steps: 2 validations in a row found no loss below the \
+         {loss:.4} after step 4"
+    );
+    assert_eq!(stopped.notes, [&*note]);
+    let want = course(out.path());
+    for steps in [12, 9, 8, 3] {
+        let resumed = launch(Some(&checkpoint(out.path(), steps)));
+        assert_eq!((resumed.status, resumed.steps), (RunStatus::Completed, 12));
+        assert_eq!(course(out.path()), want, "after a resume at {steps}");
+        assert_eq!(resumed.notes, [&*note]);
+        assert_eq!(RunReport::read(out.path()).unwrap().notes, [&*note]);
+    }
+}
+
+#[test]
+fn a_run_that_gets_better_takes_all_its_steps() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let finished = launch(patient(&losia, 5, out.path(), None)).unwrap();
+    assert_eq!((finished.status, finished.steps), (RunStatus::Completed, STEPS));
+    assert!(finished.notes.is_empty());
+}
+
+#[test]
+fn a_run_that_cannot_stop_early_is_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let error = launch(patient(&adalora_with_dropout, 2, out.path(), None)).map(drop).unwrap_err();
+    assert!(error.to_string().contains("no setting of `adalora`"), "{error}");
+    let mut plan = patient(&losia, 2, out.path(), None);
+    plan.config.eval_steps = None;
+    plan.valid_samples.clear();
+    let error = launch(plan).map(drop).unwrap_err().to_string();
+    assert_eq!(error, "`early_stopping_patience` is 2, but there is nothing to validate on");
 }
 
 #[test]

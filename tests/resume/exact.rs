@@ -91,7 +91,8 @@ fn packed<'a>(make: Make, out: &'a Path, resume: Option<&'a Path>) -> RunPlan<'a
 #[test]
 fn packed_samples_are_resumed_to_the_same_bits_by_every_method() {
     let _turn = turn();
-    for make in [&lora as Make, &pissa, &generic_losia, &full] {
+    let low_rank: [Make; 4] = [&lora, &pissa, &dora_with_dropout, &adalora_with_dropout];
+    for make in low_rank.into_iter().chain([&losia as Make, &generic_losia, &full]) {
         resumes_at(&[2, 3, 5, 8], &|out, resume| packed(make, out, resume));
     }
 }

@@ -15,8 +15,8 @@ use burn_peft::train::run::{Finished, Run};
 use crate::failures::{Sabotage, sabotaged};
 use crate::support::{bits, model};
 use crate::{
-    Make, STEPS, StopAt, adalora_with_dropout, checkpoint, dora_with_dropout, launch, lines, losia,
-    planned, turn,
+    Make, STEPS, StopAt, adalora_with_dropout, checkpoint, course, dora_with_dropout, launch,
+    lines, losia, planned, turn,
 };
 
 /// Stops a run that writes no checkpoints by itself at a line of its progress.
@@ -45,6 +45,25 @@ fn a_stopped_run_goes_on_to_the_same_bits() {
             let resumed = launch(planned(make, out.path(), Some(&from))).unwrap();
             assert_eq!(bits(&resumed.model.unwrap()), want, "stopped at {at}");
         }
+    }
+}
+
+/// Where a stop lands depends on the threads: in a step, before the validation after it, or in that.
+#[test]
+fn a_stopped_run_validates_where_the_whole_one_does() {
+    let _turn = turn();
+    let whole = tempfile::tempdir().unwrap();
+    let want_best = launch(planned(&losia, whole.path(), None)).unwrap().best.unwrap().0;
+    let want = course(whole.path());
+    for at in ["step 6/", "epoch 2/3  train", "step 18/", "epoch 3/3  train"] {
+        let out = tempfile::tempdir().unwrap();
+        let mut finished = stopped(&losia, out.path(), at);
+        if finished.status == RunStatus::Interrupted {
+            let from = finished.checkpoint.unwrap();
+            finished = launch(planned(&losia, out.path(), Some(&from))).unwrap();
+        }
+        assert_eq!(course(out.path()), want, "stopped at {at}");
+        assert_eq!(finished.best.unwrap().0, want_best);
     }
 }
 

@@ -46,6 +46,18 @@ fn a_resumed_run_knows_the_best_of_before() {
     assert_eq!(resumed.best, want);
 }
 
+/// A kill before the next checkpoint would otherwise leave one whose lines are gone.
+#[test]
+fn later_checkpoints_go_before_their_lines() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    launch(saving(&losia, out.path(), 6)).unwrap();
+    let from = checkpoint(out.path(), 12);
+    drop(Run::new(model(), planned(&losia, out.path(), Some(&from))).unwrap());
+    assert_eq!(checkpoints(out.path()), [6, 12]);
+    assert_eq!(metrics(out.path()).last().unwrap()["step"], 12);
+}
+
 #[test]
 fn a_finished_run_that_is_resumed_keeps_its_speed_and_time() {
     let _turn = turn();

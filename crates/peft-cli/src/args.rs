@@ -80,7 +80,7 @@ The run writes into its `output_dir`
   final/                     the merged model, as transformers reads it
 
 Ctrl-C, SIGTERM or SIGHUP stop after the present step and write a checkpoint; a second one stops at
-once. Under nohup, SIGHUP does nothing. In the dashboard on a terminal, press q instead.
+once. Under nohup, SIGHUP does nothing.
 
 Examples:
   burn-peft train configs/losia_pro_llama2_7b.toml --dry-run

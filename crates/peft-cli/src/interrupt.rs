@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::train::Interrupter;
 
 use crate::output::complain;
-use crate::signals;
+use crate::{dashboard, signals};
 
 /// What the shell gets of a command that was interrupted.
 pub const EXIT_CODE: u8 = 130;
@@ -26,8 +26,7 @@ impl Ended {
         match self.0.load(Ordering::SeqCst) {
             true => "training has ended, and what it made is being saved and measured",
             false => {
-                "stopping after this step, with a checkpoint; if it was the last one, the run is \
-                 completed"
+                "stopping after this step, with a checkpoint; a run with nothing left to do is completed"
             }
         }
     }
@@ -40,10 +39,13 @@ pub fn handle(interrupter: Interrupter) -> Ended {
     let told = ended.clone();
     let handler = move || {
         if std::mem::replace(&mut asked, true) {
+            dashboard::leave();
             signals::exit(EXIT_CODE);
         }
         interrupter.stop(Some("interrupted")); // first: what follows may fail
-        complain(format_args!("{}; once more stops at once", told.consequence()));
+        if !dashboard::is_shown() {
+            complain(format_args!("{}; once more stops at once", told.consequence()));
+        }
     };
     // Without a handler a signal ends the program, which a run survives: nothing to give up for.
     if let Err(error) = signals::handle(handler) {

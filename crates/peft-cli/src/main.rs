@@ -2,6 +2,7 @@
 //! what comes of it.
 
 mod args;
+mod dashboard;
 mod failure;
 mod generate;
 mod inspect;

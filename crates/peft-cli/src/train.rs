@@ -10,6 +10,7 @@ use peft_train::progress::LinesRenderer;
 use peft_train::report::{RunStatus, Scores};
 
 use crate::args::{ResumeArgs, TrainArgs};
+use crate::dashboard::dashboard;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::say;
@@ -45,7 +46,7 @@ fn launch(plan: Plan, plain: bool) -> Result<ExitCode, Failure> {
     progress.clear();
     tell("before", training.before());
     let ended = interrupt::handle(training.interrupter());
-    let renderer = renderer(&training, plain);
+    let renderer = Some(renderer(&training, plain));
     let watch = &mut |activity| {
         ended.set();
         progress.activity(activity);
@@ -56,10 +57,11 @@ fn launch(plan: Plan, plain: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Burn's dashboard on a terminal, plain lines elsewhere.
-fn renderer(training: &Training, plain: bool) -> Option<Box<dyn MetricsRenderer>> {
-    let dashboard = std::io::stdout().is_terminal() && !plain;
-    let lines = || LinesRenderer::new(std::io::stdout(), training.lines());
-    (!dashboard).then(|| Box::new(lines()) as Box<dyn MetricsRenderer>)
+fn renderer(training: &Training, plain: bool) -> Box<dyn MetricsRenderer> {
+    match std::io::stdout().is_terminal() && !plain {
+        true => dashboard(training),
+        false => Box::new(LinesRenderer::new(std::io::stdout(), training.lines())),
+    }
 }
 
 fn report(outcome: &Outcome) -> ExitCode {

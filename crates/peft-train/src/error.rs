@@ -196,10 +196,21 @@ pub enum Error {
     },
 
     /// Validations were asked for, but not on what.
-    #[error("`eval_steps` is {eval_steps}, but there is nothing to validate on")]
+    #[error("`{key}` is {value}, but there is nothing to validate on")]
     NoValidation {
-        /// Steps between the validations.
-        eval_steps: NonZeroUsize,
+        /// The setting that asked for them.
+        key: &'static str,
+        /// Its value.
+        value: NonZeroUsize,
+    },
+
+    /// A run may not end before its method has decided all that it decides at certain steps.
+    #[error(
+        "`early_stopping_patience` is no setting of `{method}`, whose ranks are cut until a certain step"
+    )]
+    EarlyStopping {
+        /// The method.
+        method: &'static str,
     },
 
     /// A merged model says something else than the trained one.
@@ -336,9 +347,12 @@ impl Error {
             Self::TotalSteps { run, .. } => {
                 Some(format!("set the method's `total_steps` to {run}: schedules depend on it"))
             }
-            Self::NoValidation { .. } => Some(
-                "give `test_datasets` or a `val_set_size`, or leave `eval_steps` out".into(),
-            ),
+            Self::NoValidation { key, .. } => {
+                Some(format!("give `test_datasets` or a `val_set_size`, or leave `{key}` out"))
+            }
+            Self::EarlyStopping { .. } => {
+                Some("leave it out: the checkpoint with the lowest validation loss is kept".into())
+            }
             Self::OutputDirInUse { .. } => Some(
                 "resume that run, choose another `output_dir`, or set `overwrite_output_dir`, which \
                  removes it"

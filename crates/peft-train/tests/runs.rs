@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use burn::train::renderer::MetricsRenderer;
 use peft_train::Error;
-use peft_train::config::TypedConfig;
-use peft_train::plan::{Activity, Outcome, Plan, resumed};
+use peft_train::config::{MethodName, TypedConfig};
+use peft_train::plan::{Activity, CheckpointSize, Outcome, Plan, resumed};
 use peft_train::progress::LinesRenderer;
 use peft_train::report::{RunReport, RunStatus};
 use tempfile::TempDir;
@@ -216,6 +216,37 @@ fn a_device_that_fails_while_the_base_is_measured_is_an_error() {
     let error = Fixture::new().plan(&[]).load(full).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "the device failed: out of memory");
     assert!(error.hint().unwrap().contains("lower the batch size"));
+}
+
+/// Trains for three steps, with a checkpoint of each. Returns their bytes, and what the plan says.
+fn checkpoint_bytes(settings: &[&str]) -> ([usize; 3], CheckpointSize) {
+    let fixture = Fixture::new();
+    let plan = fixture.plan(&[settings, &["save_steps=1", "save_total_limit=0"]].concat());
+    let size = plan.checkpoint_size();
+    run(plan, || ()).unwrap();
+    let bytes = |steps: usize| {
+        let files = fs::read_dir(fixture.out(&format!("checkpoint-{steps}"))).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len() as usize).sum()
+    };
+    ([1, 2, 3].map(bytes), size)
+}
+
+/// But for names, shapes and hashes: of 35 weights, with up to six tensors each.
+#[test]
+fn checkpoints_are_as_large_as_the_plan_says() {
+    for method in MethodName::ALL {
+        let mut settings = vec![format!("method={method}")];
+        if matches!(method, MethodName::Losia | MethodName::LosiaPro) {
+            settings.push("period=10".into()); // the first layer is being localised
+        }
+        let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+        let ([.., found], size) = checkpoint_bytes(&settings);
+        let names = found.checked_sub(size.bytes);
+        assert!(names.is_some_and(|names| names < 50_000), "{method}: {found}, {size:?}");
+    }
+    let ([_, before, after], size) = checkpoint_bytes(&["method=losia-pro", "period=1"]);
+    let names = (after - before).checked_sub(size.per_move);
+    assert!(names.is_some_and(|names| names < 10_000), "{before} {after} {size:?}");
 }
 
 #[test]

@@ -47,7 +47,11 @@ fn safetensors(bytes: &[u8]) -> Option<(Value, &[u8])> {
     Some((serde_json::from_slice(header).ok()?, values))
 }
 
+/// None where there is no folder, as full fine-tuning has none for an adapter.
 fn names(dir: &Path) -> io::Result<BTreeSet<OsString>> {
+    if !dir.exists() {
+        return Ok(BTreeSet::new());
+    }
     fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 

@@ -16,13 +16,15 @@ pub const SAVE_STEPS: usize = 5;
 const SAMPLES: usize = 256;
 
 /// Methods that take turns, and their settings.
-pub const METHODS: [(&str, &str); 3] = [
+pub const METHODS: [(&str, &str); 5] = [
     ("losia-pro", "method = 'losia-pro'\nperiod = 10"),
     ("lora", "method = 'lora'\nlora_dropout = 0.1"),
     (
         "adalora",
         "method = 'adalora'\ninit_r = 8\ntarget_r = 4\ntinit = 20\ntfinal = 40\ndeltaT = 5",
     ),
+    ("dora, packed", "method = 'dora'\nsample_packing = true\nsequence_len = 96"),
+    ("full", "method = 'full'"),
 ];
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

@@ -120,9 +120,10 @@ impl TypedConfig {
             problems.push(self.problem("eval_max_new_tokens", message, None));
         }
         let on_nothing = size == 0.0 && config.test_datasets.is_empty();
-        if let Some(eval_steps) = config.eval_steps.filter(|_| on_nothing) {
-            let error = Error::NoValidation { eval_steps };
-            problems.push(self.problem("eval_steps", error.to_string(), error.hint()));
+        let asked_for = config.train_config().asks_for_validation();
+        if let Some((key, value)) = asked_for.filter(|_| on_nothing) {
+            let error = Error::NoValidation { key, value };
+            problems.push(self.problem(key, error.to_string(), error.hint()));
         }
         if size > 0.0 && !config.test_datasets.is_empty() {
             let message = "`val_set_size` and `test_datasets` are both given".into();

@@ -67,10 +67,12 @@ impl TrainingConfig {
             min_lr_ratio: tenth(),
             weight_decay: 0.0,
             max_grad_norm: unit(),
+            max_nonfinite_steps: five(),
             seed: 0,
             output_dir: output_dir.into(),
             logging_steps: ten(),
             eval_steps: None,
+            early_stopping_patience: None,
             save_steps: save_steps(),
             save_total_limit: two(),
             eval_max_new_tokens: 0,
@@ -86,6 +88,10 @@ pub(super) fn auto() -> Devices {
 
 pub(super) fn one() -> NonZeroUsize {
     NonZeroUsize::MIN
+}
+
+pub(super) fn five() -> NonZeroUsize {
+    one().saturating_add(4)
 }
 
 pub(super) fn ten() -> NonZeroUsize {

@@ -36,10 +36,6 @@ pub(super) const RUN: &[(&str, Instead)] = &[
     ("dataset", Key("datasets")),
     ("delta_t", Key("deltaT")),
     ("dropout", Key("lora_dropout")),
-    (
-        "early_stopping_patience",
-        Words("a run takes all its steps; the checkpoint with the lowest validation loss is kept"),
-    ),
     ("epochs", Key("num_epochs")),
     ("eval_batch_size", VALIDATION_BATCH),
     ("eval_dataset", Key("test_datasets")),

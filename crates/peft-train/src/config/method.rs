@@ -29,7 +29,7 @@ pub enum MethodName {
 use MethodName::{Adalora, Dora, Full, Lora, Losia, LosiaPro, Pissa};
 
 /// Settings that only some methods have, and those methods.
-const OWN_KEYS: [(&[MethodName], &[&str]); 5] = [
+const OWN_KEYS: [(&[MethodName], &[&str]); 6] = [
     (
         &[LosiaPro, Losia],
         &["rank_factor", "period", "output_dim_factor", "update_type", "sensitivity"],
@@ -58,6 +58,7 @@ const OWN_KEYS: [(&[MethodName], &[&str]); 5] = [
         &[LosiaPro, Losia, Lora, Dora, Pissa, Adalora],
         &["exclude_modules", "layers_to_transform", "modules_to_save"],
     ),
+    (&[LosiaPro, Losia, Lora, Dora, Pissa, Full], &["early_stopping_patience"]),
 ];
 
 impl MethodName {

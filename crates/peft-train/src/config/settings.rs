@@ -164,6 +164,10 @@ pub struct TrainingConfig {
     /// Clips the global norm of the gradients of all that trains. 0: no clipping.
     #[serde(default = "defaults::unit")]
     pub max_grad_norm: f64,
+    /// Steps in a row that are skipped because their loss or gradients are not finite, after which the run
+    /// stops.
+    #[serde(default = "defaults::five")]
+    pub max_nonfinite_steps: NonZeroUsize,
     /// Seed of the order of samples and of all that is drawn.
     #[serde(default)]
     pub seed: u64,
@@ -176,6 +180,9 @@ pub struct TrainingConfig {
     /// Steps between validations, also within an epoch; one more is at the end of the run. Default:
     /// one at the end of every epoch.
     pub eval_steps: Option<NonZeroUsize>,
+    /// Validations in a row without a lower loss after which the run ends. Default: it takes all its
+    /// steps.
+    pub early_stopping_patience: Option<NonZeroUsize>,
     /// Steps between checkpoints; one more is written before every validation, and at the end. 0: one only
     /// at the end, and when the run is interrupted.
     #[serde(default = "defaults::save_steps")]

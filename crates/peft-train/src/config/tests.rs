@@ -61,6 +61,11 @@ fn every_wrong_line_is_refused_with_its_place() {
             "run.toml:5: `eval_steps` is 10, but there is nothing to validate on\nhint: give \
              `test_datasets` or a `val_set_size`, or leave `eval_steps` out",
         ),
+        (
+            "early_stopping_patience = 3",
+            "run.toml:5: `early_stopping_patience` is 3, but there is nothing to validate on\nhint: give \
+             `test_datasets` or a `val_set_size`, or leave `early_stopping_patience` out",
+        ),
         ("eval_steps = 0", "run.toml:5: `eval_steps` is 0, expected a whole number, 1 or more"),
         (
             "period = \"long\"",

@@ -52,12 +52,13 @@ pub(super) fn read(
         datasets.extend(test.datasets);
     }
     let data = Data { train, valid, datasets };
-    match data.none_held_back(config.val_set_size).zip(config.eval_steps) {
+    let asked_for = config.train_config().asks_for_validation();
+    match data.none_held_back(config.val_set_size).zip(asked_for) {
         None => Ok(data),
-        Some((none, eval_steps)) => {
-            let message = format!("`eval_steps` is {eval_steps}, but {none}");
-            let hint = "raise `val_set_size`, or leave `eval_steps` out";
-            Err(Problems(vec![typed.problem("eval_steps", message, Some(hint.into()))]).into())
+        Some((none, (key, value))) => {
+            let message = format!("`{key}` is {value}, but {none}");
+            let hint = format!("raise `val_set_size`, or leave `{key}` out");
+            Err(Problems(vec![typed.problem(key, message, Some(hint))]).into())
         }
     }
 }

@@ -18,6 +18,7 @@
 //! ```
 
 mod base;
+mod checkpoint;
 mod data;
 mod display;
 mod load;
@@ -41,6 +42,7 @@ use crate::config::{Problem, Problems, TrainingConfig, TypedConfig};
 use crate::run::TrainConfig;
 use base::Base;
 pub(crate) use base::output_head;
+pub use checkpoint::CheckpointSize;
 use data::Data;
 pub(crate) use display::adapted;
 pub use memory::{Available, MemoryEstimate};
@@ -131,6 +133,11 @@ impl Plan {
         (self.memory, self.available)
     }
 
+    /// How large a checkpoint is.
+    pub fn checkpoint_size(&self) -> CheckpointSize {
+        CheckpointSize::new(&self.method, &self.outline, self.slots)
+    }
+
     /// What is allowed, but may not be meant.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -158,10 +165,11 @@ impl TrainingConfig {
             group_by_length: self.group_by_length,
             logging_steps: self.logging_steps,
             eval_steps: self.eval_steps,
+            early_stopping_patience: self.early_stopping_patience,
             save_steps: NonZeroUsize::new(self.save_steps),
             save_total_limit: NonZeroUsize::new(self.save_total_limit),
             overwrite_output_dir: self.overwrite_output_dir,
-            ..TrainConfig::default()
+            max_nonfinite_steps: self.max_nonfinite_steps,
         }
     }
 }

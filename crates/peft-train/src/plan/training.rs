@@ -54,7 +54,7 @@ pub struct Training {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Whether all steps were taken, or it was interrupted.
+    /// Whether it was completed or interrupted.
     pub status: RunStatus,
     /// Optimizer steps taken, those before a resume included.
     pub steps: usize,
@@ -88,6 +88,12 @@ impl Training {
     /// What a [`LinesRenderer`](crate::progress::LinesRenderer) of this run must know.
     pub fn lines(&self) -> LinesOptions {
         LinesOptions::new(&self.config.train_config(), self.steps.samples)
+    }
+
+    /// What Burn's dashboard must know of a run that goes on: how many of what it takes for epochs have
+    /// ended.
+    pub fn ended_segments(&self) -> usize {
+        self.run.ended_segments()
     }
 
     /// Trains to the end and writes what came of it: `adapter/`, then `final/`, and the scores in

@@ -96,6 +96,7 @@ fn facts(report: &RunReport, history: &History) -> Vec<Row> {
         ("time", Some(format!("{:.1} s", report.seconds))),
         ("speed", Some(format!("{:.0} tokens/s", report.tokens_per_second))),
         ("peak memory of the process", report.peak_memory_bytes.map(mebibytes)),
+        ("memory held on the device", report.device_memory_bytes.map(mebibytes)),
         ("version", Some(report.version.clone())),
     ];
     let known = facts.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?)));
@@ -159,6 +160,7 @@ mod tests {
             seconds: 1.5,
             tokens_per_second: 2048.0,
             peak_memory_bytes: Some(3 << 20),
+            device_memory_bytes: Some(5 << 20),
             trainable_parameters: 10,
             total_parameters: 1000,
             checkpoint: Some("out/checkpoint-3".into()),
@@ -184,6 +186,7 @@ mod tests {
         for expected in [
             "# adalora: failed\n\n**the disk is full**\n\nNote: nothing is as it was meant.\n",
             "| steps | 3 |\n| skipped steps | 1 |\n| last logged loss | 1.2500 |\n",
+            "| memory held on the device | 5 MiB |\n",
             "| trained | 10 of 1000 parameters at a time (1.00 %) |",
             "| data |  |\n|---|---|\n| rows of an epoch | 90 |\n",
             "| trained tasks: right answers | 25.0 % → 50.0 % |\n| trained tasks: loss | 2.5000 → 2.0000 |",

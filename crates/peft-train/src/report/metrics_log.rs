@@ -18,6 +18,30 @@ pub struct MetricsLog {
     file: File,
 }
 
+/// A log that a resumed run goes on with.
+#[derive(Debug)]
+pub struct ResumedLog {
+    /// The log.
+    pub log: MetricsLog,
+    /// The validations in it, in order.
+    pub evaluations: Vec<LoggedEvaluation>,
+    /// The damaged line that ended it, if one did: an [`Error::BadMetricsLine`].
+    pub damaged: Option<Error>,
+}
+
+/// A validation as it was logged.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct LoggedEvaluation {
+    /// Steps taken before it.
+    pub step: usize,
+    /// Steps taken or skipped before it.
+    pub windows: usize,
+    /// Mean loss per target token, in nats; `None` where it was not finite.
+    pub eval_loss: Option<f64>,
+    /// SHA-256 of what it was on, as `run.json` has it.
+    pub valid_sha256: String,
+}
+
 impl MetricsLog {
     /// The file's name in the output folder.
     pub const FILE_NAME: &str = "metrics.jsonl";
@@ -35,12 +59,11 @@ impl MetricsLog {
     /// Goes on with the log in the folder `dir`, or starts one if there is none. Lines of a later
     /// state than after `windows` steps, taken or skipped, which the resumed run will write again,
     /// are removed, and so is a last line that a crash left unfinished. A line before these that is
-    /// damaged, as by a loss of power, ends the log, too: it is returned as an
-    /// [`Error::BadMetricsLine`].
+    /// damaged, as by a loss of power, ends the log, too.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn resume(dir: &Path, windows: u64) -> Result<(Self, Option<Error>), Error> {
+    pub fn resume(dir: &Path, windows: u64) -> Result<ResumedLog, Error> {
         let path = dir.join(Self::FILE_NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -49,9 +72,11 @@ impl MetricsLog {
         file.read_to_end(&mut content).map_err(Error::read(&path))?;
 
         let (length, damaged) = length_until(&content, windows, &path);
-        file.set_len(length).map_err(Error::write(&path))?;
+        let lines = content[..length].split(|byte| *byte == b'\n');
+        let evaluations = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        file.set_len(length as u64).map_err(Error::write(&path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::write(&path))?;
-        Ok((Self { path, file }, damaged))
+        Ok(ResumedLog { log: Self { path, file }, evaluations, damaged })
     }
 
     /// Appends `record` as one line, handed to the operating system at once. Numbers that are not
@@ -88,13 +113,13 @@ struct Stamp {
 
 /// The bytes of the finished lines written after at most `windows` windows, and the damaged line that
 /// ends them, if one does.
-fn length_until(content: &[u8], windows: u64, path: &Path) -> (u64, Option<Error>) {
+fn length_until(content: &[u8], windows: u64, path: &Path) -> (usize, Option<Error>) {
     let mut length = 0;
     let lines = content.split_inclusive(|byte| *byte == b'\n');
     for (index, line) in lines.filter(|line| line.ends_with(b"\n")).enumerate() {
         match serde_json::from_slice(line) {
             Ok(Stamp { windows: at, .. }) if at > windows => break,
-            Ok(_) => length += line.len() as u64,
+            Ok(_) => length += line.len(),
             Err(source) => {
                 let (path, line) = (path.to_owned(), index + 1);
                 return (length, Some(Error::BadMetricsLine { path, line, source }));
@@ -154,11 +179,28 @@ mod tests {
         ];
         for (before, kept) in cases {
             let folder = folder(&before);
-            let (mut log, damaged) = MetricsLog::resume(folder.path(), 1).unwrap();
+            let ResumedLog { mut log, damaged, .. } = MetricsLog::resume(folder.path(), 1).unwrap();
             assert!(damaged.is_none(), "{damaged:?}");
             log.write(&json!({"windows": 2})).unwrap();
             assert_eq!(content(&folder), format!("{kept}{{\"windows\":2}}\n"), "{before}");
         }
+    }
+
+    #[test]
+    fn a_resumed_log_knows_its_validations() {
+        let line = |step: usize, loss| json!({ "step": step, "windows": step + 1, "eval_loss": loss, "valid_sha256": "e3" });
+        let step = json!({ "step": 2, "windows": 3, "loss": 1.0 });
+        let all = [line(1, Some(2.5)), step, line(3, None), line(5, Some(2.0))];
+        let all = all.iter().map(|line| format!("{line}\n"));
+        let folder = folder(&all.collect::<String>());
+        let found = MetricsLog::resume(folder.path(), 5).unwrap().evaluations;
+        let evaluation = |step, eval_loss| LoggedEvaluation {
+            step,
+            windows: step + 1,
+            eval_loss,
+            valid_sha256: "e3".into(),
+        };
+        assert_eq!(found, [evaluation(1, Some(2.5)), evaluation(3, None)]);
     }
 
     #[test]
@@ -174,7 +216,7 @@ mod tests {
             ["{\"step\":1}", "{\"windows\":1}", "not JSON", "{\"step\":1,\"windows\":-1}", "\0\0"];
         for bad in bad {
             let folder = folder(&format!("{}{bad}\n{}", lines(&[1]), lines(&[3])));
-            let (_, damaged) = MetricsLog::resume(folder.path(), 3).unwrap();
+            let damaged = MetricsLog::resume(folder.path(), 3).unwrap().damaged;
             let damaged = damaged.unwrap().to_string();
             assert!(damaged.contains("metrics.jsonl:2: expected"), "{damaged}");
             assert_eq!(content(&folder), lines(&[1]));
@@ -183,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_named() {
-        for open in [MetricsLog::create, |dir: &Path| Ok(MetricsLog::resume(dir, 1)?.0)] {
+        for open in [MetricsLog::create, |dir: &Path| Ok(MetricsLog::resume(dir, 1)?.log)] {
             let error = open(Path::new("/nowhere")).unwrap_err();
             let message = error.to_string();
             assert!(message.starts_with("cannot write `/nowhere/metrics.jsonl`"), "{message}");

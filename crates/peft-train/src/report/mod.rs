@@ -16,8 +16,8 @@ pub(crate) use atomic::{TEMPORARY, write_atomic};
 pub use data::{DataReport, DatasetReport};
 pub use history::{History, LoggedStep};
 pub use markdown::write_report;
-pub use memory::peak_memory_bytes;
-pub use metrics_log::MetricsLog;
+pub use memory::{device_memory_bytes, peak_memory_bytes};
+pub use metrics_log::{LoggedEvaluation, MetricsLog, ResumedLog};
 pub use plot::RankHistory;
 pub use run::{RunReport, RunStatus, Scores};
 

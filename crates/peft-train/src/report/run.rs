@@ -39,6 +39,9 @@ pub struct RunReport {
     pub tokens_per_second: f64,
     /// The process's largest resident size ([`peak_memory_bytes`](super::peak_memory_bytes)).
     pub peak_memory_bytes: Option<u64>,
+    /// What the first device's allocator holds ([`device_memory_bytes`](super::device_memory_bytes)).
+    #[serde(default)]
+    pub device_memory_bytes: Option<u64>,
     /// Parameters trained at a time.
     pub trainable_parameters: usize,
     /// All parameters of the model, adapters not counted.
@@ -71,7 +74,7 @@ pub struct RunReport {
 pub enum RunStatus {
     /// It is at work, or its process was killed; then it can be resumed.
     Running,
-    /// All its steps were taken.
+    /// All its steps were taken, or it stopped early, as it was set to.
     Completed,
     /// Stopped by the user; it can be resumed.
     Interrupted,
@@ -141,6 +144,7 @@ mod tests {
             seconds: 1.5,
             tokens_per_second: 2048.0,
             peak_memory_bytes: None,
+            device_memory_bytes: Some(4096),
             trainable_parameters: 10,
             total_parameters: 1000,
             checkpoint: Some("out/checkpoint-120".into()),
@@ -168,6 +172,7 @@ mod tests {
             "seconds": 1.5,
             "tokens_per_second": 2048.0,
             "peak_memory_bytes": null,
+            "device_memory_bytes": 4096,
             "trainable_parameters": 10,
             "total_parameters": 1000,
             "checkpoint": "out/checkpoint-120",

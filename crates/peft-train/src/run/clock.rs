@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use burn::tensor::Device;
+use peft_core::is_cpu;
 use serde::Serialize;
 
 /// Seconds by what they were spent on.
 ///
-/// A device that computes in the background is waited for where a value is read back, at the end of
-/// a step's last backward pass: most of its work counts there, and that of the step after the backward
-/// pass in the next one. The passes of several devices overlap; each second counts once.
+/// A device that computes in the background is waited for after each part. Several devices are not, as
+/// their passes overlap: their work counts where a value is read back, at the end of a step's last
+/// backward pass. Each second counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(super) struct StepTime {
     /// Making batches, and the Learner's metrics.
@@ -17,7 +19,8 @@ pub(super) struct StepTime {
     pub forward: f64,
     /// Backward passes.
     pub backward: f64,
-    /// The method's look at the gradients: importance, penalty.
+    /// The method's look at the gradients: importance, penalty. Of a device that computes in the
+    /// background, what the host took to ask for it.
     pub method: f64,
     /// Clipping, and new values of what trains.
     pub optimizer: f64,
@@ -39,15 +42,25 @@ impl StepTime {
 pub(super) struct Clock {
     since: Instant,
     time: StepTime,
+    /// What is waited for at every lap.
+    device: Option<Device>,
 }
 
 impl Clock {
-    pub fn start() -> Self {
-        Self { since: Instant::now(), time: StepTime::default() }
+    /// Of steps on `devices`.
+    pub fn start(devices: &[Device]) -> Self {
+        let device = match devices {
+            [one] if !is_cpu(one) => Some(one.clone().inner()),
+            _ => None,
+        };
+        Self { since: Instant::now(), time: StepTime::default(), device }
     }
 
     /// Counts the time since the last lap under `part`.
     pub fn lap(&mut self, part: impl FnOnce(&mut StepTime) -> &mut f64) {
+        if let Some(device) = &self.device {
+            let _ = device.sync(); // an error comes again with the next value that is read
+        }
         let now = Instant::now();
         *part(&mut self.time) += now.duration_since(self.since).as_secs_f64();
         self.since = now;
@@ -74,7 +87,7 @@ mod tests {
     #[test]
     fn every_second_is_counted_once() {
         let begin = Instant::now();
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(&[Device::default()]);
         std::thread::sleep(Duration::from_millis(3));
         clock.lap(|time| &mut time.forward);
         std::thread::sleep(Duration::from_millis(3));

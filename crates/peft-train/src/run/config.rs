@@ -35,6 +35,9 @@ pub struct TrainConfig {
     /// Steps between validations, skipped ones counted; one more is at the end of the run. `None`
     /// validates at the end of every epoch.
     pub eval_steps: Option<NonZeroUsize>,
+    /// Validations in a row without a lower loss after which the run ends: it is completed then.
+    /// `None` takes all steps. Refused for AdaLoRA, whose ranks are decided at a certain step.
+    pub early_stopping_patience: Option<NonZeroUsize>,
     /// Steps between checkpoints. One more is written at the end of the run, and before every
     /// validation. `None` writes only the one at the end, and one when the run is interrupted.
     pub save_steps: Option<NonZeroUsize>,
@@ -64,6 +67,7 @@ impl Default for TrainConfig {
             group_by_length: false,
             logging_steps: one,
             eval_steps: None,
+            early_stopping_patience: None,
             save_steps: None,
             save_total_limit: None,
             overwrite_output_dir: false,
@@ -87,6 +91,12 @@ impl TrainConfig {
     /// Optimizer steps of the whole run on `samples`: what schedules are made for.
     pub fn total_steps(&self, samples: usize) -> usize {
         self.max_steps.unwrap_or(self.steps_per_epoch(samples) * self.num_epochs.get())
+    }
+
+    /// The setting that asks for validations, and its value.
+    pub(crate) fn asks_for_validation(&self) -> Option<(&'static str, NonZeroUsize)> {
+        let patience = || Some(("early_stopping_patience", self.early_stopping_patience?));
+        self.eval_steps.map(|steps| ("eval_steps", steps)).or_else(patience)
     }
 
     /// The segments of a run on `samples`.
@@ -120,6 +130,7 @@ impl TrainConfig {
             group_by_length,
             logging_steps: _,
             eval_steps: _,
+            early_stopping_patience: _,
             save_steps: _,
             save_total_limit: _,
             overwrite_output_dir: _,

@@ -58,7 +58,7 @@ pub(super) fn finish(
 ) -> Result<Finished, Error> {
     let mut state = session.lock();
     let saved = state.save(&model).map(drop);
-    if !state.is_done() {
+    if !state.is_finished() {
         saved?;
         return Ok(finished(&state, RunStatus::Interrupted, start, None));
     }
@@ -67,6 +67,8 @@ pub(super) fn finish(
         Err(error) => state.notes.push(error.to_string()), // the result may still fit on the disk
         Ok(()) => (),
     }
+    let early = state.stopped_early();
+    state.notes.extend(early);
     match on_device(|| conclude(&state, &model)) {
         Ok(concluded) => Ok(finished(&state, RunStatus::Completed, start, Some(concluded))),
         Err(error) => Err(rescue(&state, &model, error)),
@@ -117,7 +119,7 @@ fn finished(
         Some((model, adapter)) => (Some(model), adapter),
         None => (None, None),
     };
-    let best = state.saver.best.map(|best| (best.eval_loss, state.saver.best_path()));
+    let best = state.evaluations.best.map(|best| (best.eval_loss, state.saver.best_path()));
     Finished {
         model,
         adapter,

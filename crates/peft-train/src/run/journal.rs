@@ -1,6 +1,6 @@
 //! What a run writes into `metrics.jsonl`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use peft_core::{Event, StepReport};
 use serde::Serialize;
 
@@ -8,11 +8,13 @@ use super::checkpoint::Progress;
 use super::clock::{Clock, StepTime};
 use super::window::{Measured, Window};
 use crate::Error;
-use crate::report::{MetricsLog, peak_memory_bytes};
+use crate::report::{MetricsLog, device_memory_bytes, peak_memory_bytes};
 
 /// The log, and what is gathered between its lines.
 pub(super) struct Journal {
     log: MetricsLog,
+    /// Where the method's steps are taken.
+    device: Device,
     pub clock: Clock,
     since: Since,
 }
@@ -53,6 +55,8 @@ struct StepLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_scale: Option<f32>,
     peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     events: &'a [Event],
 }
@@ -72,15 +76,19 @@ struct SkippedLine {
 }
 
 #[derive(Serialize)]
-struct EvaluationLine {
+struct EvaluationLine<'a> {
     step: usize,
     windows: usize,
     eval_loss: f64,
+    /// What was validated on.
+    valid_sha256: &'a str,
 }
 
 impl Journal {
-    pub fn new(log: MetricsLog) -> Self {
-        Self { log, clock: Clock::start(), since: Since::default() }
+    /// Of a run on `devices`, the first of which takes the method's steps.
+    pub fn new(log: MetricsLog, devices: &[Device]) -> Self {
+        let device = devices[0].clone().inner();
+        Self { log, device, clock: Clock::start(devices), since: Since::default() }
     }
 
     /// Waits until all lines are on the disk.
@@ -126,6 +134,7 @@ impl Journal {
             skipped_steps: progress.skipped_steps,
             loss_scale: progress.loss_scale.map(|scale| scale.factor),
             peak_memory_bytes: peak_memory_bytes(),
+            device_memory_bytes: device_memory_bytes(&self.device),
             events: &report.events,
         })
     }
@@ -143,9 +152,14 @@ impl Journal {
         })
     }
 
-    /// Writes a validation loss.
-    pub fn evaluation(&mut self, progress: Progress, eval_loss: f64) -> Result<(), Error> {
+    /// Writes a validation loss on the samples with that hash.
+    pub fn evaluation(
+        &mut self,
+        progress: Progress,
+        eval_loss: f64,
+        valid_sha256: &str,
+    ) -> Result<(), Error> {
         let (step, windows) = (progress.steps, progress.windows());
-        self.log.write(&EvaluationLine { step, windows, eval_loss })
+        self.log.write(&EvaluationLine { step, windows, eval_loss, valid_sha256 })
     }
 }

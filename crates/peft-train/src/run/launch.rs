@@ -65,6 +65,11 @@ impl Run {
         self.training.session.lock().interrupter.clone()
     }
 
+    /// What the Learner takes for its epochs, as far as they have ended.
+    pub(crate) fn ended_segments(&self) -> usize {
+        self.training.session.lock().ended_segments()
+    }
+
     /// Trains to the end, and keeps `run.json` in the output folder up to date: `running` first,
     /// then how it ended. Progress goes to `renderer`; `None` is burn-train's own choice: its
     /// terminal dashboard where standard output is a terminal. With `eval_steps`, what the dashboard

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::launch::Run;
 use super::state::State;
 use crate::Error;
-use crate::report::{DataReport, RunReport, RunStatus, Scores, peak_memory_bytes};
+use crate::report::{
+    DataReport, RunReport, RunStatus, Scores, device_memory_bytes, peak_memory_bytes,
+};
 
 /// What a run itself does not know, for its report.
 pub(crate) struct About {
@@ -63,8 +65,9 @@ impl Outcome {
             seconds,
             tokens_per_second,
             peak_memory_bytes: peak_memory_bytes(),
+            device_memory_bytes: device_memory_bytes(&state.device),
             checkpoint: state.saver.last_path().map(Path::to_owned),
-            best_eval_loss: state.saver.best.map(|best| best.eval_loss),
+            best_eval_loss: state.evaluations.best.map(|best| best.eval_loss),
             best_checkpoint: state.saver.best_path(),
             notes: [&*self.known.notes, &state.notes].concat(),
             ..self.known.clone()
@@ -101,6 +104,7 @@ fn known(run: &Run, state: &State) -> RunReport {
         seconds: 0.0,
         tokens_per_second: 0.0,
         peak_memory_bytes: None,
+        device_memory_bytes: None,
         trainable_parameters: counts.trainable,
         total_parameters: counts.total,
         checkpoint: None,

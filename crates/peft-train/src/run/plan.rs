@@ -36,7 +36,7 @@ pub struct RunPlan<'a> {
     /// Folder for logs and checkpoints; created if need be.
     pub output_dir: &'a Path,
     /// Folder of the checkpoint to go on from, if any. Later checkpoints in the output folder are
-    /// of a future that is given up: they are removed when the run writes its next one.
+    /// of a future that is given up: they are removed before the run begins.
     pub resume_from: Option<&'a Path>,
 }
 

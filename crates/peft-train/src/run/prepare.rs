@@ -1,7 +1,5 @@
 //! From a plan to a run that is ready: every refusal comes before the first step.
 
-use std::path::Path;
-
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
@@ -12,12 +10,13 @@ use peft_llama::CausalLm;
 use super::checkpoint::{self, Progress, Restored};
 use super::claim::Claim;
 use super::config::TrainConfig;
+use super::evaluations::Evaluations;
 use super::journal::Journal;
 use super::launch::Run;
 use super::loss_scale::LossScale;
 use super::optimizer::adamw;
 use super::plan::RunPlan;
-use super::saver::{Best, Saver};
+use super::saver::Saver;
 use super::session::Session;
 use super::state::{Skips, State};
 use super::training::Training;
@@ -25,7 +24,7 @@ use super::validation::Validation;
 use super::window::Window;
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
-use crate::report::{History, MetricsLog};
+use crate::report::{MetricsLog, ResumedLog};
 
 /// The output folder is taken here, unless it was by `claim`.
 pub(super) fn prepare(
@@ -49,28 +48,36 @@ pub(super) fn prepare(
     let Attached { model, tuner, optim, progress } = attached;
     let goes_on = claim.goes_on;
     let lock = claim.replace_earlier()?; // only a run that was accepted replaces another
-    let (log, best, damaged) = match goes_on {
-        true => resume_log(output_dir, progress.windows())?,
-        false => (MetricsLog::create(output_dir)?, None, None),
+    let validation = Validation::on(&valid_samples);
+    let windows = progress.windows();
+    let (log, evaluations, damaged) = match goes_on {
+        true => {
+            // Later checkpoints go before their lines: a resume from one of them would miss these.
+            checkpoint::prune(output_dir, progress.steps, None, None)?;
+            let ResumedLog { log, evaluations, damaged } =
+                MetricsLog::resume(output_dir, windows as u64)?;
+            (log, Evaluations::logged(&evaluations, &validation.sha256), damaged)
+        }
+        false => (MetricsLog::create(output_dir)?, Evaluations::after(windows), None),
     };
     let saver = Saver {
         output_dir: output_dir.into(),
         run: identity,
         limit: config.save_total_limit,
         last: resume_from.map(|path| (progress, path.to_owned())),
-        best,
+        best: evaluations.best.map(|best| best.steps),
     };
     let probe = train_samples.first().map(|sample| sample.input_ids.clone()).unwrap_or_default();
-    let validation = Validation::of(valid_samples.len());
     let [train, valid] = loaders(&config, train_samples, valid_samples, &devices[0]);
     let session = Session::new(State {
         tuner,
         config,
         device: devices[0].clone().inner(),
         samples,
-        journal: Journal::new(log),
+        journal: Journal::new(log, &devices),
         saver,
         validation,
+        evaluations,
         interrupter: Interrupter::new(),
         skips: Skips { total: progress.skipped_steps, in_a_row: 0 },
         loss_scale: progress.loss_scale,
@@ -128,10 +135,14 @@ fn check_schedules(plan: &RunPlan<'_>) -> Result<(), Error> {
     }
 }
 
-/// Validations that were asked for would not take place.
+/// Validations that were asked for would not take place, or end a run before its method is done.
 fn check_validation(plan: &RunPlan<'_>) -> Result<(), Error> {
-    match plan.config.eval_steps.filter(|_| plan.valid_samples.is_empty()) {
-        Some(eval_steps) => Err(Error::NoValidation { eval_steps }),
+    let method = plan.method.name();
+    if plan.config.early_stopping_patience.is_some() && method == "adalora" {
+        return Err(Error::EarlyStopping { method });
+    }
+    match plan.config.asks_for_validation().filter(|_| plan.valid_samples.is_empty()) {
+        Some((key, value)) => Err(Error::NoValidation { key, value }),
         None => Ok(()),
     }
 }
@@ -181,16 +192,4 @@ fn loaders(
         .in_steps_of(config.batches_per_step())
         .dealt_to(config.data_parallel_size);
     [train, loader(valid)]
-}
-
-/// The log as it was after `windows` steps, taken or skipped, the lowest validation loss it knows, and
-/// its first damaged line, before which it ends.
-fn resume_log(
-    output_dir: &Path,
-    windows: usize,
-) -> Result<(MetricsLog, Option<Best>, Option<Error>), Error> {
-    let (log, damaged) = MetricsLog::resume(output_dir, windows as u64)?;
-    let evaluations = History::read(output_dir)?.evaluations.into_iter();
-    let best = evaluations.min_by(|(_, a), (_, b)| a.total_cmp(b));
-    Ok((log, best.map(|(steps, eval_loss)| Best { eval_loss, steps }), damaged))
 }

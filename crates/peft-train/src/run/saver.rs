@@ -19,16 +19,8 @@ pub(super) struct Saver {
     pub limit: Option<NonZeroUsize>,
     /// The newest checkpoint, or the one the run was resumed from, and how far the run was.
     pub last: Option<(Progress, PathBuf)>,
-    pub best: Option<Best>,
-}
-
-/// The state with the lowest validation loss so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Best {
-    /// Mean loss per target token, in nats.
-    pub eval_loss: f64,
-    /// Steps taken then.
-    pub steps: usize,
+    /// Steps taken before the lowest validation loss.
+    pub best: Option<usize>,
 }
 
 impl Saver {
@@ -63,15 +55,12 @@ impl Saver {
         Ok(path)
     }
 
-    /// Takes note of a validation loss after `steps` steps.
+    /// From now on the state after `steps` steps is the best one.
     ///
     /// # Errors
     /// [`Error::Io`] if a checkpoint that is no longer kept cannot be removed.
-    pub fn evaluated(&mut self, steps: usize, eval_loss: f64) -> Result<(), Error> {
-        if self.best.is_some_and(|best| best.eval_loss <= eval_loss) || !eval_loss.is_finite() {
-            return Ok(());
-        }
-        self.best = Some(Best { eval_loss, steps });
+    pub fn mark_best(&mut self, steps: usize) -> Result<(), Error> {
+        self.best = Some(steps);
         match self.written(|saved_at| saved_at.steps == steps) {
             Some(_) => self.prune(steps),
             None => Ok(()),
@@ -87,7 +76,7 @@ impl Saver {
 
     /// The checkpoint of the best state, if it was written.
     pub fn best_path(&self) -> Option<PathBuf> {
-        let steps = self.best?.steps;
+        let steps = self.best?;
         let mut written = checkpoint::list(&self.output_dir).ok()?.into_iter();
         written.find(|(at, _)| *at == steps).map(|(_, path)| path)
     }
@@ -103,8 +92,7 @@ impl Saver {
     }
 
     fn prune(&self, steps: usize) -> Result<(), Error> {
-        let best = self.best.map(|best| best.steps);
-        checkpoint::prune(&self.output_dir, steps, self.limit, best)
+        checkpoint::prune(&self.output_dir, steps, self.limit, self.best)
     }
 }
 

@@ -11,6 +11,7 @@ use peft_llama::CausalLm;
 
 use super::checkpoint::Progress;
 use super::config::TrainConfig;
+use super::evaluations::Evaluations;
 use super::journal::Journal;
 use super::lock::OutputLock;
 use super::loss_scale::LossScale;
@@ -31,6 +32,7 @@ pub(super) struct State {
     pub journal: Journal,
     pub saver: Saver,
     pub validation: Validation,
+    pub evaluations: Evaluations,
     pub interrupter: Interrupter,
     pub skips: Skips,
     /// In f16.
@@ -72,6 +74,12 @@ impl State {
         self.progress().windows()
     }
 
+    /// Whether nothing is left to do: no step to take, and no validation, such as one in which the run
+    /// was stopped.
+    pub fn is_finished(&self) -> bool {
+        (self.is_done() || self.is_out_of_patience()) && !self.owes_validation()
+    }
+
     /// Whether every step was taken. Skipped ones do not count: what a method decides at its last
     /// step must be decided.
     pub fn is_done(&self) -> bool {
@@ -82,13 +90,23 @@ impl State {
         self.config.segments(self.samples)
     }
 
+    /// Segments that have ended. One whose validation is owed has not.
+    pub fn ended_segments(&self) -> usize {
+        let owed = usize::from(self.owes_validation());
+        self.segments().ended(self.windows() - owed)
+    }
+
     /// [`windows`](Self::windows) when all steps are taken, if no further one is skipped.
     pub fn last_window(&self) -> usize {
         self.config.total_steps(self.samples) + self.skips.total
     }
 
-    /// What the Learner is to train on next: the rest of a segment, or of the run.
+    /// What the Learner is to train on next: the rest of a segment, or of the run; nothing before a
+    /// validation that is owed.
     pub fn train_part(&self) -> Part {
+        if self.owes_validation() {
+            return Part::nothing();
+        }
         let windows = self.windows();
         let end = self.segments().end(windows).min(self.last_window());
         let (epoch, first) = self.config.position(windows, self.samples);
@@ -107,6 +125,32 @@ impl State {
     fn is_validation_due(&self) -> bool {
         let ends = self.config.eval_steps.is_some() && self.is_done();
         self.validation.is_wanted() && (ends || self.segments().validates_after(self.windows()))
+    }
+
+    /// Whether the validation that is due at this point has not been.
+    pub fn owes_validation(&self) -> bool {
+        self.is_validation_due() && self.evaluations.windows < self.windows()
+    }
+
+    /// Whether the run ends early: so many validations in a row found no lower loss.
+    pub fn is_out_of_patience(&self) -> bool {
+        let patience = self.config.early_stopping_patience;
+        patience.is_some_and(|patience| self.evaluations.since_best >= patience.get())
+    }
+
+    /// Says so of a run that ended early.
+    pub fn stopped_early(&self) -> Option<String> {
+        let best =
+            self.evaluations.best.filter(|_| !self.is_done() && self.is_out_of_patience())?;
+        Some(format!(
+            "stopped early, after {} of {} steps: {} validations in a row found no loss below the {:.4} \
+             after step {}",
+            self.tuner.steps(),
+            self.config.total_steps(self.samples),
+            self.evaluations.since_best,
+            best.eval_loss,
+            best.steps,
+        ))
     }
 
     /// Place of `batch` in its step, from 0.
@@ -247,8 +291,12 @@ impl State {
         let eval_loss = self.validation.push(batch, loss_sum)?;
         self.journal.clock.lap(|time| &mut time.evaluation);
         let Some(eval_loss) = eval_loss else { return Ok(()) };
-        self.journal.evaluation(self.progress(), eval_loss)?;
-        self.saver.evaluated(self.tuner.steps(), eval_loss)
+        self.journal.evaluation(self.progress(), eval_loss, &self.validation.sha256)?;
+        let (steps, windows) = (self.tuner.steps(), self.windows());
+        match self.evaluations.push(steps, windows, eval_loss) {
+            true => self.saver.mark_best(steps),
+            false => Ok(()),
+        }
     }
 
     /// Stops the Learner; the first error is that of the run.

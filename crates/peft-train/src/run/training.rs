@@ -14,6 +14,7 @@ use peft_llama::CausalLm;
 use super::model::FineTune;
 use super::no_log::NoLog;
 use super::panics::caught;
+use super::patience::Patience;
 use super::session::{MethodRate, Session};
 use crate::Error;
 use crate::data::BatchLoader;
@@ -29,29 +30,36 @@ pub(super) struct Training {
 impl Training {
     /// The trained model, adapters attached, without autodiff. Where skipped steps leave some to be
     /// taken, the Learner is started again, as by a resume. It ends: of steps in a row, only so many
-    /// are skipped. A Learner that ends before it was to was stopped, which Burn's dashboard makes
-    /// the interrupter forget.
+    /// are skipped.
     pub fn run(
         &self,
         mut model: CausalLm,
         mut renderer: Option<Box<dyn MetricsRenderer>>,
     ) -> Result<CausalLm, Error> {
-        let mut end = 0;
-        while self.goes_on_after(end) {
-            end = self.session.lock().last_window();
+        while self.goes_on() {
+            let end = self.session.lock().last_window();
             let is_given = renderer.is_some();
             let result = self.learn(model, renderer)?;
             model = result.model.model.train();
             renderer = is_given.then_some(result.renderer);
+            if self.stopped_before(end) {
+                break;
+            }
         }
         Ok(model.valid())
     }
 
-    /// Whether there are steps to take, and nobody has stopped the Learner, which was to go on for
-    /// `end` windows.
-    fn goes_on_after(&self, end: usize) -> bool {
+    /// Whether something is left to do, and nobody has stopped the run.
+    fn goes_on(&self) -> bool {
         let state = self.session.lock();
-        !state.is_done() && !state.interrupter.should_stop() && state.windows() >= end
+        !state.is_finished() && !state.interrupter.should_stop()
+    }
+
+    /// Whether the Learner, which was to go on for `end` windows, was stopped: Burn's dashboard makes
+    /// the interrupter forget it.
+    fn stopped_before(&self, end: usize) -> bool {
+        let state = self.session.lock();
+        state.windows() < end || state.owes_validation()
     }
 
     /// Trains from where the run stands to its last step, unless further ones are skipped.
@@ -93,7 +101,11 @@ impl Training {
             .metric_train_numeric(LearningRateMetric::new())
             .grads_accumulation(state.config.gradient_accumulation_steps.get())
             .num_epochs(segments.ended(state.last_window().saturating_sub(1)) + 1);
-        match segments.ended(state.windows()) {
+        let training = match state.config.early_stopping_patience {
+            Some(_) => training.early_stopping(Patience(self.session.clone())),
+            None => training,
+        };
+        match state.ended_segments() {
             0 => training,
             done => training.checkpoint(done),
         }

@@ -6,6 +6,7 @@
 
 mod sync;
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use sync::{sync_all, sync_folder};
 
 /// How temporary folders begin.
 const PREFIX: &str = ".staged-";
+/// How folders begin that are being removed.
+const REMOVED: &str = ".staged-removed-";
 /// In a temporary folder: what is to appear.
 const NEW: &str = "new";
 /// In a temporary folder: a folder with what was moved away from its place, under its name.
@@ -46,14 +49,34 @@ pub(crate) fn replace(
     swapped.and(ended)
 }
 
-/// Removes the folder `dir`: first its name, so that no part of it is ever found under it.
+/// Removes the file or folder `path`: of a folder first the name, so that no part of it is ever found
+/// under it. That needs no space: the disk may be full of what is removed.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
-    let (grave, _lock) = stage(parent_of(dir))?;
-    let moved = std::fs::rename(dir, grave.path().join("removed"));
-    moved.and_then(|()| grave.close()).map_err(Error::remove(dir))
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    let removed = match path.is_dir() {
+        true => remove_folder(path),
+        false => std::fs::remove_file(path),
+    };
+    removed.map_err(Error::remove(path))
+}
+
+fn remove_folder(dir: &Path) -> io::Result<()> {
+    let mut grave = OsString::from(REMOVED);
+    grave.push(dir.file_name().unwrap_or_default());
+    let grave = parent_of(dir).join(grave);
+    remove_all(&grave)?; // of a removal that was interrupted
+    std::fs::rename(dir, &grave)?;
+    remove_all(&grave)
+}
+
+/// Removes a folder that others may be removing, too.
+fn remove_all(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Ends what processes that were killed began in the folder `parent`: what was moved away from its
@@ -120,7 +143,7 @@ fn swap(staged: &Path, dir: &Path) -> io::Result<()> {
 /// Removes the temporary folder `staged`, after what it took from places that are empty is back.
 fn end(staged: &Path) -> Result<(), Error> {
     let old = staged.join(OLD);
-    if old.exists() {
+    if old.exists() && !is_removed(staged) {
         for old in entries(&old).map_err(Error::read(&old))? {
             let place = parent_of(staged).join(old.file_name().unwrap_or_default());
             if !place.exists() {
@@ -129,7 +152,13 @@ fn end(staged: &Path) -> Result<(), Error> {
         }
         sync_folder(parent_of(staged))?;
     }
-    std::fs::remove_dir_all(staged).map_err(Error::remove(staged))
+    remove_all(staged).map_err(Error::remove(staged))
+}
+
+/// Whether the folder `staged` is itself what is removed, whatever it holds.
+fn is_removed(staged: &Path) -> bool {
+    let name = staged.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(REMOVED))
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -217,6 +246,21 @@ mod tests {
         assert_eq!(fs::read_dir(&parent).unwrap().count(), 0);
         let error = remove(&dir).unwrap_err().to_string();
         assert!(error.starts_with("cannot remove `") && error.contains("final"), "{error}");
+    }
+
+    #[test]
+    fn a_removal_that_was_interrupted_is_ended_by_the_next_one() {
+        for ended_by in
+            [clean_up as fn(&Path) -> Result<(), Error>, |parent| remove(&parent.join("final"))]
+        {
+            let (parent, dir) = folder();
+            fs::create_dir_all(dir.join("old/kept")).unwrap();
+            fs::rename(&dir, parent.path().join(".staged-removed-final")).unwrap();
+            replace(&dir, fill("new")).unwrap();
+            ended_by(parent.path()).unwrap();
+            let left: Vec<_> = entries(parent.path()).unwrap();
+            assert!(left.iter().all(|path| *path == dir), "{left:?}");
+        }
     }
 
     #[test]
