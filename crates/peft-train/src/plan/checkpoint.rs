@@ -1,7 +1,7 @@
 //! How large a run's checkpoints are.
 
 use indicatif::DecimalBytes;
-use peft_core::adapter::lora::LoraInit;
+use peft_core::adapter::lora::{LoraConfig, LoraInit};
 use peft_core::schedule::UpdateType;
 use peft_core::{Outline, ParamInfo};
 
@@ -24,9 +24,7 @@ impl CheckpointSize {
         let dense: usize = outline.dense.iter().map(ParamInfo::num_elements).sum();
         let (own, per_move) = match (method, slots) {
             // The factors taken out of the weights.
-            (MethodSettings::Lora(lora), _) if lora.init_lora_weights == LoraInit::Pissa => {
-                (4 * adapters, 0)
-            }
+            (MethodSettings::Lora(lora), _) if is_pissa(lora) => (4 * adapters, 0),
             // Sensitivity and uncertainty of every factor.
             (MethodSettings::AdaLora(_), _) => (8 * adapters, 0),
             // Those of the layer being localised.
@@ -60,6 +58,10 @@ impl CheckpointSize {
         };
         format!("{when}, {} each{grow}; {kept} are kept", DecimalBytes(self.bytes as u64))
     }
+}
+
+fn is_pissa(lora: &LoraConfig) -> bool {
+    matches!(lora.init_lora_weights, LoraInit::Pissa | LoraInit::PissaNiter(_))
 }
 
 #[cfg(test)]
