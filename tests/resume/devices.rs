@@ -9,6 +9,7 @@ use burn_peft::train::report::RunReport;
 use burn_peft::train::run::RunPlan;
 use serde_json::Value;
 
+use crate::evaluations::forget_validation;
 use crate::support::{SAMPLES, bits, device, plan, train_config};
 use crate::{
     Make, STEPS, adalora_with_dropout, checkpoint, dora_with_dropout, launch, losia, metrics, turn,
@@ -93,7 +94,8 @@ fn a_run_goes_on_with_any_number_of_devices() {
     }
 }
 
-/// A validation every second step, in epochs of 6, 3 and 4, and a resume in the middle of one.
+/// A validation every second step, in epochs of 6, 3 and 4, a resume in the middle of one, and one at a
+/// validation that was lost.
 #[test]
 fn several_devices_validate_where_one_does() {
     let _turn = turn();
@@ -111,6 +113,9 @@ fn several_devices_validate_where_one_does() {
         assert!(trained(devices, None) == want, "{batches} batches on {devices} devices");
         let from = checkpoint(outs[1].path(), 5);
         assert!(trained(devices, Some(&from)) == want, "{batches} batches, resumed");
+        forget_validation(outs[1].path(), 6);
+        let from = checkpoint(outs[1].path(), 6);
+        assert!(trained(devices, Some(&from)) == want, "{batches} batches, a validation killed");
     }
 }
 

@@ -74,7 +74,7 @@ fn whole(out: &Path) -> Finished {
 }
 
 /// Leaves in the log what a kill in the validation after `steps` steps would.
-fn forget_validation(out: &Path, steps: usize) {
+pub fn forget_validation(out: &Path, steps: usize) {
     rewrite(out, |line| {
         let is_earlier = line["step"].as_u64().unwrap() <= steps as u64;
         let is_lost = line["step"] == steps && line["eval_loss"].is_number();

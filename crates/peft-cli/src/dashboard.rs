@@ -7,16 +7,13 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use crossterm::cursor::Show;
 use crossterm::event::DisableMouseCapture;
 use crossterm::execute;
-use crossterm::terminal::{
-    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, is_raw_mode_enabled,
-};
+use crossterm::terminal::{LeaveAlternateScreen, disable_raw_mode, is_raw_mode_enabled};
 use peft_train::plan::Training;
 
 /// The dashboard of `training`. It has the terminal until it is dropped.
 pub fn dashboard(training: &Training) -> Box<dyn MetricsRenderer> {
-    // Burn leaves a terminal as it is that is raw already. It reports what cannot be set.
     #[cfg(unix)]
-    let _ = enable_raw_mode().and_then(|()| signals::keep_interrupt());
+    let _ = raw::except_interrupt(); // where nothing can be set, Burn says so
     let segments = Some(training.ended_segments());
     Box::new(TuiMetricsRendererWrapper::new(training.interrupter(), segments))
 }
@@ -35,11 +32,12 @@ pub fn leave() {
 }
 
 #[cfg(unix)]
-mod signals {
+mod raw {
     use std::fs::File;
     use std::io::{self, IsTerminal};
     use std::os::fd::AsFd;
 
+    use crossterm::terminal::enable_raw_mode;
     use rustix::termios::{
         LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
     };
@@ -47,9 +45,11 @@ mod signals {
     /// What stands for no key.
     const NONE: u8 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 0xff };
 
-    /// Raw mode makes Ctrl-C a key, for which the dashboard has no use: a signal again. What else is a
-    /// signal on a terminal stays a key: a program that was quit or suspended would not give it back.
-    pub fn keep_interrupt() -> io::Result<()> {
+    /// Makes the terminal raw, as Burn would, which leaves it as it is then. Ctrl-C, for which the
+    /// dashboard has no use, stays a signal. What else is one on a terminal becomes a key: a program that
+    /// was quit or suspended would not give the terminal back.
+    pub fn except_interrupt() -> io::Result<()> {
+        enable_raw_mode()?;
         match io::stdin().is_terminal() {
             true => change(io::stdin()),
             false => change(File::open("/dev/tty")?),

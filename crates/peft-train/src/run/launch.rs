@@ -34,7 +34,8 @@ impl Run {
     /// do not fit; [`Error::Method`] for what the method refuses; [`Error::Checkpoint`] for a
     /// checkpoint that is damaged or belongs to another run; [`Error::OutputDirInUse`] if a run is to
     /// begin where there is the work of another, [`Error::OutputDirLocked`] if another is at work
-    /// there; [`Error::BaseReplaced`], [`Error::NoValidation`], [`Error::TotalSteps`], [`Error::Io`].
+    /// there; [`Error::BaseReplaced`], [`Error::NoValidation`], [`Error::EarlyStopping`],
+    /// [`Error::TotalSteps`], [`Error::Io`].
     pub fn new(model: CausalLm, plan: RunPlan<'_>) -> Result<Self, Error> {
         prepare(model, plan, None)
     }

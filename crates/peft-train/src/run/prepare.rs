@@ -1,5 +1,7 @@
 //! From a plan to a run that is ready: every refusal comes before the first step.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
@@ -24,7 +26,7 @@ use super::validation::Validation;
 use super::window::Window;
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
-use crate::report::{MetricsLog, ResumedLog};
+use crate::report::MetricsLog;
 
 /// The output folder is taken here, unless it was by `claim`.
 pub(super) fn prepare(
@@ -49,16 +51,9 @@ pub(super) fn prepare(
     let goes_on = claim.goes_on;
     let lock = claim.replace_earlier()?; // only a run that was accepted replaces another
     let validation = Validation::on(&valid_samples);
-    let windows = progress.windows();
     let (log, evaluations, damaged) = match goes_on {
-        true => {
-            // Later checkpoints go before their lines: a resume from one of them would miss these.
-            checkpoint::prune(output_dir, progress.steps, None, None)?;
-            let ResumedLog { log, evaluations, damaged } =
-                MetricsLog::resume(output_dir, windows as u64)?;
-            (log, Evaluations::logged(&evaluations, &validation.sha256), damaged)
-        }
-        false => (MetricsLog::create(output_dir)?, Evaluations::after(windows), None),
+        true => resume_log(output_dir, progress, &validation.sha256)?,
+        false => (MetricsLog::create(output_dir)?, Evaluations::after(progress.windows()), None),
     };
     let saver = Saver {
         output_dir: output_dir.into(),
@@ -192,4 +187,18 @@ fn loaders(
         .in_steps_of(config.batches_per_step())
         .dealt_to(config.data_parallel_size);
     [train, loader(valid)]
+}
+
+/// The log as it was at `progress`, what it knows of validations on the samples with that hash, and its
+/// first damaged line, before which it ends. Later checkpoints go before their lines: a resume from one
+/// of them would miss these.
+fn resume_log(
+    output_dir: &Path,
+    progress: Progress,
+    valid_sha256: &str,
+) -> Result<(MetricsLog, Evaluations, Option<Error>), Error> {
+    checkpoint::prune(output_dir, progress.steps, None, None)?;
+    let resumed = MetricsLog::resume(output_dir, progress.windows() as u64)?;
+    let evaluations = Evaluations::logged(&resumed.evaluations, valid_sha256);
+    Ok((resumed.log, evaluations, resumed.damaged))
 }
