@@ -43,8 +43,8 @@ pub struct TrainingConfig {
     pub exclude_modules: Option<TargetModules>,
     /// Layers taken, by the number in a module's path, as PEFT reads it. Default: all.
     pub layers_to_transform: Option<Vec<usize>>,
-    /// Modules trained densely beside the method's, by an end of their path as in PEFT (`norm` stands for
-    /// every norm, `model.norm` for the last), or parameters.
+    /// Modules trained densely beside the method's, without adapters, by an end of their path as in PEFT
+    /// (`norm` stands for every norm, `model.norm` for the last), or parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules_to_save: Vec<String>,
 
