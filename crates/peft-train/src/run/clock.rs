@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn every_second_is_counted_once() {
         let begin = Instant::now();
-        let mut clock = Clock::start(&[Device::default()]);
+        let mut clock = Clock::start(&[peft_testing::device()]);
         std::thread::sleep(Duration::from_millis(3));
         clock.lap(|time| &mut time.forward);
         std::thread::sleep(Duration::from_millis(3));

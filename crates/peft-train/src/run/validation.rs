@@ -52,11 +52,10 @@ impl Validation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn a_whole_validation_has_a_mean_over_its_targets() {
-        let device = Device::default();
+        let device = peft_testing::device();
         let sample = Sample::new(vec![1, 2, 3], vec![1, 2, 3]);
         let batch = Batch::collate(&[&sample, &sample], &device); // four targets
         let samples = [(); 4].map(|()| sample.clone());

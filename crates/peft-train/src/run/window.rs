@@ -94,12 +94,11 @@ pub(super) fn read(scalars: Vec<Tensor<1>>) -> Result<Vec<f32>, Error> {
 mod tests {
     use super::*;
     use crate::data::Sample;
-    use burn::tensor::Device;
     use peft_llama::Checkpoint;
     use std::path::Path;
 
     fn window(losses: [f32; 2]) -> Window {
-        let device = Device::default();
+        let device = peft_testing::device();
         let samples = [vec![1, 2, 3], vec![1, 2, 3, 4, 5]].map(|ids: Vec<u32>| {
             let labels = ids.iter().map(|&id| i64::from(id)).collect();
             Sample::new(ids, labels)
@@ -116,7 +115,7 @@ mod tests {
     fn losses_and_norm_are_those_of_the_mean_over_targets() {
         let window = window([3.0, 9.0]);
         assert_eq!((window.targets, window.tokens), (6, 8));
-        let norm = Tensor::from_data([2.0], &Device::default());
+        let norm = Tensor::from_data([2.0], &peft_testing::device());
         let measured = window.measure(Some(norm)).unwrap();
         assert_eq!((measured.loss, measured.grad_norm), (2.0, 2.0));
         assert!(measured.is_finite() && window.measure(None).unwrap().is_finite());
@@ -127,14 +126,14 @@ mod tests {
     fn gradients_are_summed_in_the_order_of_the_batches() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-llama");
         let checkpoint = Checkpoint::open(dir).unwrap();
-        let model = checkpoint.load(&Device::default(), None, |_| ()).unwrap().0;
+        let model = checkpoint.load(&peft_testing::device(), None, |_| ()).unwrap().0;
         let id = model.model.norm.weight.id;
         for places in [[0, 1, 2], [2, 0, 1], [2, 1, 0], [0, 2, 1]] {
             let mut window = Window::default();
             for place in places {
                 let mut grads = GradientsParams::new();
                 let value: f32 = [1e8, 1.0, -1e8][place];
-                grads.register(id, Tensor::<1>::from_data([value], &Device::default()));
+                grads.register(id, Tensor::<1>::from_data([value], &peft_testing::device()));
                 window.add(&model, place, grads);
             }
             let sum = window.take_gradients().remove::<1>(id).unwrap();
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_noticed() {
-        let norm = |norm: f32| Some(Tensor::from_data([norm], &Device::default()));
+        let norm = |norm: f32| Some(Tensor::from_data([norm], &peft_testing::device()));
         assert!(!window([f32::NAN, 1.0]).measure(norm(1.0)).unwrap().is_finite());
         assert!(!window([f32::INFINITY, f32::NEG_INFINITY]).measure(None).unwrap().is_finite());
         assert!(!window([1.0, 1.0]).measure(norm(f32::INFINITY)).unwrap().is_finite());
