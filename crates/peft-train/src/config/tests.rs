@@ -3,6 +3,7 @@
 use super::{MethodName, TrainingConfig, TypedConfig};
 use crate::Error;
 use crate::data::DatasetConfig;
+use crate::run::TrainConfig;
 
 const GOOD: &str = "base_model = \"m\"\nmethod = \"losia-pro\"\n\
                     datasets = [{ path = \"d.jsonl\" }]\noutput_dir = \"o\"\n";
@@ -38,6 +39,16 @@ fn defaults_are_those_of_the_descriptions() {
     assert_eq!((config.warmup_ratio, config.min_lr_ratio), (0.1, 0.1));
     let datasets = vec![DatasetConfig::new("d.jsonl")];
     assert_eq!(config, TrainingConfig::new("m", MethodName::LosiaPro, datasets, "o"));
+}
+
+#[test]
+fn settings_of_the_run_reach_it() {
+    let lines = "val_set_size = 4\nearly_stopping_patience = 2\nmax_nonfinite_steps = 3\n";
+    let run = parse(lines, &[]).unwrap().config.train_config();
+    assert_eq!(run.early_stopping_patience.map(usize::from), Some(2));
+    assert_eq!(run.max_nonfinite_steps.get(), 3);
+    let default = parse("", &[]).unwrap().config.train_config();
+    assert_eq!(default.max_nonfinite_steps, TrainConfig::default().max_nonfinite_steps);
 }
 
 /// A line that is wrong, and what is said of it.

@@ -41,8 +41,9 @@ impl CheckpointSize {
         Self { bytes: 12 * (adapters + dense) + own, per_move }
     }
 
-    /// When checkpoints are written, how large they are, and which stay.
-    pub(super) fn describe(self, config: &TrainingConfig) -> String {
+    /// When checkpoints are written, how large they are, and which stay: the best, too, where validations
+    /// tell it.
+    pub(super) fn describe(self, config: &TrainingConfig, has_best: bool) -> String {
         let when = match config.save_steps {
             0 => "at the end".to_string(),
             steps => format!("every {steps} steps"),
@@ -51,12 +52,12 @@ impl CheckpointSize {
             0 => String::new(),
             bytes => format!(" and {} for every move of a subnet", DecimalBytes(bytes as u64)),
         };
+        let best = if has_best { " and the best" } else { "" };
         let kept = match config.save_total_limit {
             0 => "all".to_string(),
-            1 => "the newest and the best".to_string(),
-            many => format!("the newest {many} and the best"),
+            limit => format!("the newest {limit}{best}"),
         };
-        format!("{when}, {} each{grow}; {kept} are kept", DecimalBytes(self.bytes as u64))
+        format!("{when}, {} each{grow}; kept: {kept}", DecimalBytes(self.bytes as u64))
     }
 }
 
@@ -71,24 +72,28 @@ mod tests {
 
     #[test]
     fn checkpoints_are_told_by_when_size_and_number() {
-        let text = |size: CheckpointSize, settings: &[&str]| {
+        let text = |size: CheckpointSize, settings: &[&str], has_best| {
             let toml = "base_model = \"m\"\nmethod = \"full\"\ndatasets = [{path = \"d\"}]\n\
                         output_dir = \"o\"\n";
             let settings: Vec<_> = settings.iter().map(|setting| setting.to_string()).collect();
-            size.describe(&TypedConfig::parse(toml, "run.toml", &settings).unwrap().config)
+            size.describe(
+                &TypedConfig::parse(toml, "run.toml", &settings).unwrap().config,
+                has_best,
+            )
         };
         let size = CheckpointSize { bytes: 12_000, per_move: 0 };
         assert_eq!(
-            text(size, &[]),
-            "every 500 steps, 12.00 kB each; the newest 2 and the best are kept"
+            text(size, &[], true),
+            "every 500 steps, 12.00 kB each; kept: the newest 2 and the best"
         );
         assert_eq!(
-            text(CheckpointSize { per_move: 40, ..size }, &["save_steps=0", "save_total_limit=0"]),
-            "at the end, 12.00 kB each and 40 B for every move of a subnet; all are kept"
+            text(size, &["save_total_limit=1"], false),
+            "every 500 steps, 12.00 kB each; kept: the newest 1"
         );
+        let losia = CheckpointSize { per_move: 40, ..size };
         assert_eq!(
-            text(size, &["save_total_limit=1"]),
-            "every 500 steps, 12.00 kB each; the newest and the best are kept"
+            text(losia, &["save_steps=0", "save_total_limit=0"], true),
+            "at the end, 12.00 kB each and 40 B for every move of a subnet; kept: all"
         );
     }
 }

@@ -26,7 +26,10 @@ impl fmt::Display for Plan {
             schedule::describe(&self.method, self.slots, weights, self.steps, &self.config);
         lines.extend(schedule.into_iter().map(|line| ("schedule", line)));
         lines.push(("memory", self.memory_line()));
-        lines.push(("saves", self.checkpoint_size().describe(&self.config)));
+        lines.push((
+            "saves",
+            self.checkpoint_size().describe(&self.config, !self.data.valid.is_empty()),
+        ));
         lines.push(("writes", self.config.output_dir.display().to_string()));
         if let Some(checkpoint) = &self.config.resume_from_checkpoint {
             lines.push(("resumes", checkpoint.display().to_string()));

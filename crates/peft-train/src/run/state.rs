@@ -140,16 +140,17 @@ impl State {
 
     /// Says so of a run that ended early.
     pub fn stopped_early(&self) -> Option<String> {
-        let best =
-            self.evaluations.best.filter(|_| !self.is_done() && self.is_out_of_patience())?;
+        if self.is_done() || !self.is_out_of_patience() {
+            return None;
+        }
+        let lower = match self.evaluations.best {
+            Some(best) => format!("loss below the {:.4} after step {}", best.eval_loss, best.steps),
+            None => "finite loss".into(),
+        };
+        let (steps, total) = (self.tuner.steps(), self.config.total_steps(self.samples));
+        let since = self.evaluations.since_best;
         Some(format!(
-            "stopped early, after {} of {} steps: {} validations in a row found no loss below the {:.4} \
-             after step {}",
-            self.tuner.steps(),
-            self.config.total_steps(self.samples),
-            self.evaluations.since_best,
-            best.eval_loss,
-            best.steps,
+            "stopped early, after {steps} of {total} steps: {since} validations in a row found no {lower}"
         ))
     }
 
