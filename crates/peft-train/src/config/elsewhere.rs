@@ -36,6 +36,7 @@ pub(super) const RUN: &[(&str, Instead)] = &[
     ("dataset", Key("datasets")),
     ("delta_t", Key("deltaT")),
     ("dropout", Key("lora_dropout")),
+    ("early_stopping_steps", Key("early_stopping_patience")),
     ("epochs", Key("num_epochs")),
     ("eval_batch_size", VALIDATION_BATCH),
     ("eval_dataset", Key("test_datasets")),
