@@ -156,6 +156,16 @@ fn what_is_broken_is_refused_by_name() {
     }
 }
 
+#[test]
+fn numbers_beyond_all_reason_are_refused() {
+    let fixture = Fixture::new();
+    for option in ["--period", "--epochs", "--batch", "--accumulate", "--max-steps"] {
+        let output = fixture.run(&[option, &usize::MAX.to_string()]);
+        assert_refused(&output, "expected at most");
+        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    }
+}
+
 /// Exit code 2 and nothing measured, with `name` in the message.
 fn assert_refused(output: &Output, name: &str) {
     let message = stderr(output);

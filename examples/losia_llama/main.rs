@@ -28,6 +28,7 @@ use crate::known::Known;
 use crate::progress::Bar;
 
 fn main() -> ExitCode {
+    burn_peft::train::silence_caught_panics();
     run(&Args::parse()).unwrap_or_else(common::failed)
 }
 
@@ -69,7 +70,8 @@ fn renderer(training: &Training, plain: bool) -> Option<Box<dyn MetricsRenderer>
 fn tell(when: &str, scores: Option<Scores>) {
     let Some(Scores { accuracy, loss, items }) = scores else { return };
     let share = accuracy.map_or("not measured".into(), |share| format!("{:.1} %", 100.0 * share));
-    println!("{when:<9}exact match {share}, loss {loss:.4} on {items} items");
+    let loss = loss.map_or("not finite".into(), |loss| format!("{loss:.4}"));
+    println!("{when:<9}exact match {share}, loss {loss} on {items} items");
 }
 
 fn say_stopped(outcome: &Outcome, out: &Path) {

@@ -23,6 +23,7 @@ use failure::Failure;
 use output::{complain, say};
 
 fn main() -> ExitCode {
+    peft_train::silence_caught_panics();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(failure) => {

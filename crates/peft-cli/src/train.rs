@@ -87,5 +87,6 @@ fn tell(when: &str, scores: Option<Scores>) {
     let Some(Scores { accuracy, loss, items }) = scores else { return };
     let accuracy =
         accuracy.map_or(String::new(), |share| format!("exact match {:.1} %, ", 100.0 * share));
-    say(format_args!("{when:<9}{accuracy}loss {loss:.4} on {items} samples"));
+    let loss = loss.map_or("not finite".into(), |loss| format!("{loss:.4}"));
+    say(format_args!("{when:<9}{accuracy}loss {loss} on {items} samples"));
 }

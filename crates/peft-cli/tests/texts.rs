@@ -57,6 +57,17 @@ fn errors() {
     insta::assert_snapshot!(texts);
 }
 
+/// The reader of Parquet files panics at this one.
+#[test]
+fn a_caught_panic_is_told_as_an_error_only() {
+    let fixture = Fixture::new();
+    let damaged = include_bytes!("inputs/damaged.parquet");
+    std::fs::write(fixture.path("damaged.parquet"), damaged).unwrap();
+    let ran = fixture.run(&["train", "run.toml", "datasets=[{ path = 'damaged.parquet' }]"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    insta::assert_snapshot!(ran.stderr, @"");
+}
+
 #[test]
 fn the_schema_is_json() {
     let schema = Fixture::new().done(&["schema"]).stdout;

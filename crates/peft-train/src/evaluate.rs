@@ -72,7 +72,7 @@ pub(crate) fn evaluate_samples(
     }
     Ok(Scores {
         accuracy: (max_new_tokens > 0).then(|| right as f64 / samples.len().max(1) as f64),
-        loss: loss / targets.max(1) as f64,
+        loss: Some(loss / targets.max(1) as f64).filter(|loss| loss.is_finite()),
         items: samples.len(),
     })
 }
@@ -135,7 +135,17 @@ mod tests {
         let alone = scores(one, 0, &mut told);
         assert_eq!((alone.accuracy, alone.items, told.as_slice()), (None, 6, &[6][..]));
         let together = scores(one.saturating_add(3), 24, &mut told);
-        assert!((alone.loss - together.loss).abs() < 1e-4, "{alone:?} {together:?}");
+        let difference = (alone.loss.unwrap() - together.loss.unwrap()).abs();
+        assert!(difference < 1e-4, "{alone:?} {together:?}");
         assert!(together.accuracy.unwrap() >= 0.5, "it knows these tasks: {together:?}");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_none() {
+        let (mut model, tokenizer) = tiny_model();
+        let samples = tiny_samples(&tokenizer, 2);
+        model.model.norm.weight = model.model.norm.weight.map(|weight| weight * f32::NAN);
+        let scores = evaluate_samples(&model, &tokenizer, &samples, BATCH, 0, |_| {}).unwrap();
+        assert_eq!((scores.loss, scores.items), (None, 2));
     }
 }

@@ -150,7 +150,7 @@ fn a_run_that_diverges_is_reported_as_any_other() {
     assert_eq!((report.status, &report.error), (RunStatus::Failed, &Some(error.to_string())));
     assert_eq!(report.config["learning_rate"], 1e38);
     assert_eq!(report.config["lora_r"], 2);
-    assert!(report.before.unwrap().loss > 0.0 && report.after.is_none());
+    assert!(report.before.unwrap().loss > Some(0.0) && report.after.is_none());
     let data = report.data.unwrap();
     let [train, test] = &data.datasets[..] else { panic!("{data:?}") };
     assert_eq!((data.train_samples, data.valid_samples), (train.samples, test.samples));

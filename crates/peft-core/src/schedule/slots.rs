@@ -15,7 +15,8 @@ pub enum UpdateType {
     Fixed,
 }
 
-/// The slot plan of a run. Step `s` lies in slot `(s / period) mod count`.
+/// The slot plan of a run. Step `s` lies in slot `(s / period) mod count`. What would end beyond the
+/// largest number of steps never ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
     /// Steps in a slot, `T`, at least 1.
@@ -46,7 +47,7 @@ impl Slots {
     /// First step trained with the layer's current subnet, 0 if it never moved.
     pub fn latest_restart(&self, step: usize, id: usize) -> usize {
         let first = match self.update_type {
-            UpdateType::Asynchronous => (id + 1) * self.period,
+            UpdateType::Asynchronous => id.saturating_add(1).saturating_mul(self.period),
             UpdateType::Synchronous => self.period,
             UpdateType::Fixed => return 0,
         };
@@ -58,7 +59,7 @@ impl Slots {
 
     /// Steps in a cycle, `N·T`.
     pub fn cycle(&self) -> usize {
-        self.period * self.count
+        self.period.saturating_mul(self.count)
     }
 }
 
@@ -79,6 +80,15 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_period_beyond_all_steps_never_ends() {
+        for update_type in [UpdateType::Asynchronous, UpdateType::Synchronous] {
+            let slots = Slots { period: usize::MAX, count: 4, update_type };
+            assert_eq!((slots.cycle(), slots.latest_restart(60, 3)), (usize::MAX, 0));
+            assert!((0..60).all(|step| !slots.relocalizes(step, 0)));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What can be checked of a configuration by itself, without a file or a device.
 
 use peft_core::Error as MethodError;
+use serde_json::{Value, json};
 
-use super::{MethodName, Problem, Problems, TypedConfig};
+use super::{MethodName, Problem, Problems, TrainingConfig, TypedConfig};
 use crate::Error;
 use crate::plan::{MethodSettings, typed_key};
 
@@ -15,13 +16,30 @@ impl TypedConfig {
     /// # Errors
     /// [`Error::Config`] with all that is wrong.
     pub fn check(&self) -> Result<(), Error> {
-        let checks =
-            [self.check_rates(), self.check_method(), self.check_data(), self.check_validation()];
+        let checks = [
+            self.check_ceilings(),
+            self.check_rates(),
+            self.check_method(),
+            self.check_data(),
+            self.check_validation(),
+        ];
         let problems: Vec<_> = checks.into_iter().flatten().collect();
         match problems.is_empty() {
             true => Ok(()),
             false => Err(Problems(problems).into()),
         }
+    }
+
+    /// Larger numbers than the schema's are nobody's intention, and products of them overflow.
+    fn check_ceilings(&self) -> Vec<Problem> {
+        let (schema, config) = (TrainingConfig::schema(), json!(self.config));
+        let most = |key: &str| schema["properties"][key]["maximum"].as_u64();
+        let check = |(key, value): (&String, &Value)| {
+            let most = most(key).or_else(|| most("lora_r").filter(|_| key == "rank_pattern"))?;
+            let found = largest(value).filter(|found| *found > most)?;
+            Some(self.problem(key, format!("`{key}` is {found}, expected at most {most}"), None))
+        };
+        config.as_object().into_iter().flatten().filter_map(check).collect()
     }
 
     fn check_rates(&self) -> Vec<Problem> {
@@ -145,5 +163,13 @@ impl TypedConfig {
             }
             error => self.problem("method", error.to_string(), error.hint()),
         }
+    }
+}
+
+/// The largest whole number in a value or a table of values.
+fn largest(value: &Value) -> Option<u64> {
+    match value {
+        Value::Object(fields) => fields.values().filter_map(largest).max(),
+        value => value.as_u64(),
     }
 }

@@ -51,8 +51,8 @@ pub struct TrainingConfig {
     /// Share of a weight's rows and of its columns in its subnet, in (0, 1]. Default: 0.125.
     pub rank_factor: Option<f64>,
     /// Steps for which a layer's importance is gathered before its subnet moves. The best period
-    /// grows with the data. Default: 100.
-    #[schemars(range(min = 1))]
+    /// grows with the data. At most 1000000000. Default: 100.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub period: Option<usize>,
     /// Share of the output head's vocabulary rows that has a subnet, in [0, 1]. Default: 0, a
     /// frozen head.
@@ -62,8 +62,8 @@ pub struct TrainingConfig {
     /// How importance is measured. Default: `param_mix`.
     pub sensitivity: Option<Sensitivity>,
 
-    /// Rank of the adapters. Default: 8.
-    #[schemars(range(min = 1))]
+    /// Rank of the adapters, at most 65536. Default: 8.
+    #[schemars(range(min = 1, max = 65_536))]
     pub lora_r: Option<usize>,
     /// Strength of the adapters, which are scaled by `lora_alpha` over their rank. Default: 8.
     pub lora_alpha: Option<f64>,
@@ -81,11 +81,11 @@ pub struct TrainingConfig {
     /// Learning rate of B, and of DoRA's magnitudes, as a multiple of that of A (LoRA+). Default: 1.
     pub loraplus_lr_ratio: Option<f64>,
 
-    /// Rank of every weight at the start. Default: 12.
-    #[schemars(range(min = 1))]
+    /// Rank of every weight at the start, at most 65536. Default: 12.
+    #[schemars(range(min = 1, max = 65_536))]
     pub init_r: Option<usize>,
-    /// Mean rank of the weights at the end. Default: 8.
-    #[schemars(range(min = 1))]
+    /// Mean rank of the weights at the end, at most 65536. Default: 8.
+    #[schemars(range(min = 1, max = 65_536))]
     pub target_r: Option<usize>,
     /// Steps before ranks are first cut. Default: 0.
     pub tinit: Option<usize>,
@@ -135,16 +135,20 @@ pub struct TrainingConfig {
     #[serde(default)]
     pub skip_bad_lines: bool,
 
-    /// Samples per forward pass.
+    /// Samples per forward pass, at most 65536.
     #[serde(default = "defaults::one")]
+    #[schemars(range(max = 65_536))]
     pub micro_batch_size: NonZeroUsize,
-    /// Forward passes of each device per optimizer step.
+    /// Forward passes of each device per optimizer step, at most 1000000.
     #[serde(default = "defaults::one")]
+    #[schemars(range(max = 1_000_000))]
     pub gradient_accumulation_steps: NonZeroUsize,
-    /// Passes over the data.
+    /// Passes over the data, at most 1000000.
     #[serde(default = "defaults::one")]
+    #[schemars(range(max = 1_000_000))]
     pub num_epochs: NonZeroUsize,
-    /// Optimizer steps of the run, in place of `num_epochs`.
+    /// Optimizer steps of the run, in place of `num_epochs`, at most 1000000000.
+    #[schemars(range(max = 1_000_000_000))]
     pub max_steps: Option<NonZeroUsize>,
 
     /// Peak learning rate. Default: the method's (LoSiA 2e-5, LoRA 2e-4, AdaLoRA 1e-3, full 2e-5).

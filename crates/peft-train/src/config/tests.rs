@@ -85,6 +85,23 @@ fn every_wrong_line_is_refused_with_its_place() {
         ("period = 1.5", "run.toml:5: `period` is 1.5, expected a whole number, 1 or more"),
         ("period = -1", "run.toml:5: `period` is -1, expected a whole number, 1 or more"),
         ("period = 0", "run.toml:5: `period` is 0, expected at least 1"),
+        (
+            "period = 9223372036854775807",
+            "run.toml:5: `period` is 9223372036854775807, expected at most 1000000000",
+        ),
+        ("num_epochs = 1000001", "run.toml:5: `num_epochs` is 1000001, expected at most 1000000"),
+        (
+            "max_steps = 1000000001",
+            "run.toml:5: `max_steps` is 1000000001, expected at most 1000000000",
+        ),
+        (
+            "micro_batch_size = 65537",
+            "run.toml:5: `micro_batch_size` is 65537, expected at most 65536",
+        ),
+        (
+            "gradient_accumulation_steps = 1000001",
+            "run.toml:5: `gradient_accumulation_steps` is 1000001, expected at most 1000000",
+        ),
         ("rank_factor = 2", "run.toml:5: `rank_factor` is 2, expected a share in (0, 1]"),
         (
             "output_dim_factor = -0.5",
@@ -132,6 +149,22 @@ fn every_wrong_line_is_refused_with_its_place() {
         ),
     ] {
         assert_eq!(refused(line, &[]), message, "{line}");
+    }
+}
+
+#[test]
+fn ranks_beyond_all_weights_are_refused() {
+    for (method, setting) in [
+        ("lora", "lora_r"),
+        ("adalora", "init_r"),
+        ("adalora", "target_r"),
+        ("lora", "rank_pattern"),
+    ] {
+        let value = if setting == "rank_pattern" { "{ q_proj = 65537 }" } else { "65537" };
+        let settings = [format!("method={method}"), format!("{setting}={value}")];
+        let message = refused("", &settings.each_ref().map(String::as_str));
+        let expected = format!("command line: `{setting}` is 65537, expected at most 65536");
+        assert!(message.contains(&expected), "{message}");
     }
 }
 

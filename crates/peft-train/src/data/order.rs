@@ -56,7 +56,7 @@ pub fn group_by_length(
 ) -> Vec<usize> {
     let mut rng = rng(seed, epoch);
     let mut grouped = Vec::with_capacity(order.len());
-    for group in order.chunks(batch_size * BATCHES_PER_GROUP) {
+    for group in order.chunks(batch_size.saturating_mul(BATCHES_PER_GROUP)) {
         let mut group = group.to_vec();
         group.sort_by_key(|&index| length(index));
         let partial = group.split_off(group.len() / batch_size * batch_size);

@@ -10,8 +10,9 @@ use super::{Plan, output, tuner_config};
 use crate::Error;
 use crate::config::TrainingConfig;
 use crate::data::Sample;
+use crate::panics::on_device;
 use crate::report::Scores;
-use crate::run::{About, Claim, Run, RunPlan, on_device};
+use crate::run::{About, Claim, Run, RunPlan};
 
 impl Plan {
     /// Takes the output folder, loads the base model, measures it on the held-back samples, unless that
@@ -43,7 +44,10 @@ impl Plan {
         };
         let claim = Claim::of(&plan)?; // before anything takes long
         let (model, before) = model(&base, &data.valid, &config, taken, watch)?;
-        let about = About { config: settings(&config), data: report, before, notes };
+        let notes =
+            notes.into_iter().chain(before.and_then(|scores| scores.note("before training")));
+        let about =
+            About { config: settings(&config), data: report, before, notes: notes.collect() };
         let run = Run::claimed(model, plan, claim, about)?;
         output::write_config(&TrainingConfig { resume_from_checkpoint: None, ..config.clone() })?;
         let (checkpoint, tokenizer, valid) = (base.checkpoint, base.tokenizer, data.valid);

@@ -100,7 +100,7 @@ fn losia_line(
     slots: SlotPlan,
     total: usize,
 ) -> Option<String> {
-    let cycle = period * slots.count;
+    let cycle = period.saturating_mul(slots.count);
     let cycles = total as f64 / cycle as f64;
     match update_type {
         UpdateType::Fixed => Some("subnets stay where they are".into()),

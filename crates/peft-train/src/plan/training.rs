@@ -12,9 +12,10 @@ use crate::Error;
 use crate::config::TrainingConfig;
 use crate::data::Sample;
 use crate::folder::{ADAPTER, FINAL, write_adapter, write_model};
+use crate::panics::on_device;
 use crate::progress::LinesOptions;
 use crate::report::{RunReport, RunStatus, Scores, write_report};
-use crate::run::{Finished, Run, on_device};
+use crate::run::{Finished, Run};
 
 /// What a run is busy with beside training, and how far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +129,12 @@ impl Training {
         let mut outcome = outcome(&finished, &config, before);
         if let Some(model) = &finished.model {
             outcome.after = on_device(|| measured(model, &tokenizer, &valid, &config, watch))?;
-            let report = RunReport::read(&config.output_dir)?;
-            RunReport { after: outcome.after, ..report }.write(&config.output_dir)?;
+            let note = outcome.after.and_then(|scores| scores.note("after training"));
+            let mut report = RunReport::read(&config.output_dir)?;
+            report.after = outcome.after;
+            report.notes.extend(note.clone());
+            report.write(&config.output_dir)?;
+            outcome.notes.extend(note);
         }
         Ok(outcome)
     }

@@ -114,7 +114,7 @@ fn scores(report: &RunReport) -> Vec<Row> {
             value(before).map(|before| format!("{before} → {after}"))
         };
         let exact = both(&|scores| Some(format!("{:.1} %", 100.0 * scores.accuracy?)));
-        let loss = both(&|scores| Some(format!("{:.4}", scores.loss)));
+        let loss = both(&|scores| scores.loss.map(|loss| format!("{loss:.4}")));
         let rows = [("right answers", exact), ("loss", loss)];
         rows.map(|(what, value)| Some((format!("{tasks}: {what}"), value?))).into_iter().flatten()
     };
@@ -167,8 +167,8 @@ mod tests {
             best_eval_loss: None,
             best_checkpoint: None,
             data: Some(data::tests::report()),
-            before: Some(Scores { accuracy: Some(0.25), loss: 2.5, items: 8 }),
-            after: Some(Scores { accuracy: Some(0.5), loss: 2.0, items: 8 }),
+            before: Some(Scores { accuracy: Some(0.25), loss: Some(2.5), items: 8 }),
+            after: Some(Scores { accuracy: Some(0.5), loss: Some(2.0), items: 8 }),
             known: None,
         }
     }
@@ -205,7 +205,7 @@ mod tests {
         let scores = |after| scores(&RunReport { after, ..report() });
         let loss = |loss: &str| ("trained tasks: loss".to_string(), loss.to_string());
         assert_eq!(scores(None)[1], loss("2.5000 → –"));
-        let without = Scores { accuracy: None, loss: 2.0, items: 8 };
+        let without = Scores { accuracy: None, loss: Some(2.0), items: 8 };
         let exact = ("trained tasks: right answers".to_string(), "25.0 % → –".to_string());
         assert_eq!(scores(Some(without)), [exact, loss("2.5000 → 2.0000")]);
     }

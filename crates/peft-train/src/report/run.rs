@@ -87,10 +87,17 @@ pub enum RunStatus {
 pub struct Scores {
     /// Share of items answered rightly, from 0 to 1, where the items have a right answer.
     pub accuracy: Option<f64>,
-    /// Mean loss per target token, in nats.
-    pub loss: f64,
+    /// Mean loss per target token, in nats; `None` where it is not finite, which JSON cannot say.
+    pub loss: Option<f64>,
     /// Items evaluated.
     pub items: usize,
+}
+
+impl Scores {
+    /// What is to be noted of scores taken `when`, such as `after training`.
+    pub(crate) fn note(&self, when: &str) -> Option<String> {
+        self.loss.is_none().then(|| format!("the loss on what was held back is not finite {when}"))
+    }
 }
 
 impl RunReport {
@@ -151,7 +158,7 @@ mod tests {
             best_eval_loss: Some(2.25),
             best_checkpoint: None,
             data: Some(data::tests::report()),
-            before: Some(Scores { accuracy: None, loss: 2.5, items: 8 }),
+            before: Some(Scores { accuracy: None, loss: Some(2.5), items: 8 }),
             after: None,
             known: None,
         }
@@ -199,6 +206,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         report().write(folder.path()).unwrap();
         assert_eq!(RunReport::read(folder.path()).unwrap(), report());
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_reads_back_and_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let after = Some(Scores { accuracy: None, loss: None, items: 8 });
+        RunReport { after, ..report() }.write(folder.path()).unwrap();
+        assert_eq!(RunReport::read(folder.path()).unwrap().after, after);
+        let note = after.unwrap().note("after training").unwrap();
+        assert_eq!(note, "the loss on what was held back is not finite after training");
+        assert_eq!(report().before.unwrap().note("before training"), None);
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl TrainConfig {
 
     /// Optimizer steps of the whole run on `samples`: what schedules are made for.
     pub fn total_steps(&self, samples: usize) -> usize {
-        self.max_steps.unwrap_or(self.steps_per_epoch(samples) * self.num_epochs.get())
+        let per_epoch = self.steps_per_epoch(samples);
+        self.max_steps.unwrap_or(per_epoch.saturating_mul(self.num_epochs.get()))
     }
 
     /// The setting that asks for validations, and its value.
@@ -110,7 +111,7 @@ impl TrainConfig {
     /// optimizer steps, skipped ones included.
     pub(super) fn position(&self, windows: usize, samples: usize) -> (u64, usize) {
         let per_epoch = self.steps_per_epoch(samples).max(1);
-        let within = windows % per_epoch * self.batches_per_step().get();
+        let within = (windows % per_epoch).saturating_mul(self.batches_per_step().get());
         ((windows / per_epoch) as u64, within)
     }
 

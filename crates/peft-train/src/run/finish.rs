@@ -7,11 +7,11 @@ use std::time::Instant;
 use peft_core::store::AdapterFile;
 use peft_llama::CausalLm;
 
-use super::panics::on_device;
 use super::session::Session;
 use super::state::State;
 use crate::Error;
 use crate::folder::{ADAPTER, write_adapter};
+use crate::panics::on_device;
 use crate::report::RunStatus;
 use crate::verify::Answer;
 

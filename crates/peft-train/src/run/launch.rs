@@ -10,11 +10,11 @@ use peft_llama::CausalLm;
 use super::claim::Claim;
 use super::finish::{Finished, finish};
 use super::outcome::{About, Outcome};
-use super::panics::on_device;
 use super::plan::RunPlan;
 use super::prepare::prepare;
 use super::training::Training;
 use crate::Error;
+use crate::panics::on_device;
 use crate::report::RunStatus;
 
 /// A model with a method attached, ready to be trained.

@@ -13,11 +13,11 @@ use peft_llama::CausalLm;
 
 use super::model::FineTune;
 use super::no_log::NoLog;
-use super::panics::caught;
 use super::patience::Patience;
 use super::session::{MethodRate, Session};
 use crate::Error;
 use crate::data::BatchLoader;
+use crate::panics::caught;
 
 /// What the Learner needs beside the model.
 pub(super) struct Training {

@@ -1,7 +1,6 @@
 //! Datasets in parquet files.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parquet::errors::ParquetError;
 use parquet::file::reader::FileReader;
@@ -12,12 +11,13 @@ use serde_json::{Map, Value};
 use super::Collector;
 use crate::Error;
 use crate::data::{DataError, Place};
+use crate::panics::caught;
 
 /// Reads the collector's file, a row at a time.
 pub(super) fn read(collector: &mut Collector<'_>) -> Result<(), Error> {
     let path = collector.path;
     // The reader panics at some damaged files. Nothing of the collector is used after that.
-    catch_unwind(AssertUnwindSafe(|| read_rows(collector))).unwrap_or_else(|_| {
+    caught(|| read_rows(collector)).unwrap_or_else(|_| {
         let reason = "its parts contradict each other".into();
         Err(DataError::Damaged { path: path.into(), reason }.into())
     })

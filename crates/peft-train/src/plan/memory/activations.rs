@@ -41,20 +41,23 @@ impl Batch {
 ///   SiLU, 5 times with GELU in its tanh form.
 ///
 /// The last norm keeps its input, and the loss works on logits, exponentials and a gradient in f32:
-/// `12·n·vocab_size`, and 4 more with Gemma 2's cap.
+/// `12·n·vocab_size`, and 4 more with Gemma 2's cap. Long rows in large batches may ask for more than can be
+/// counted; then it is the largest number.
 pub(super) fn of_decoder(config: &DecoderConfig, batch: Batch) -> usize {
     let is_gemma = config.model_type != ModelType::Llama;
     let norms = if config.model_type == ModelType::Gemma2 { 4 } else { 2 };
     let heads = config.num_attention_heads + 2 * config.num_key_value_heads;
     let capped = |cap: Option<f64>| if cap.is_some() { 4 } else { 0 };
     let per_score = 8 + batch.size + capped(config.attn_logit_softcapping);
+    let scores = [batch.rows, config.num_attention_heads, batch.tokens, batch.tokens, per_score];
+    let scores = scores.into_iter().fold(1, usize::saturating_mul);
     let layer = norms * batch.f32_per_token() * config.hidden_size
         + batch.per_token() * config.head_dim * heads
-        + batch.rows * config.num_attention_heads * batch.tokens.pow(2) * per_score
         + if is_gemma { 5 } else { 4 } * batch.per_token() * config.intermediate_size;
     let per_logit = 3 + capped(config.final_logit_softcapping) / 4;
     let end = config.hidden_size + per_logit * config.vocab_size;
-    config.num_hidden_layers * layer + batch.f32_per_token() * end
+    let layers = config.num_hidden_layers.saturating_mul(layer.saturating_add(scores));
+    layers.saturating_add(batch.f32_per_token() * end)
 }
 
 /// What a method keeps beside inputs.

@@ -87,7 +87,7 @@ pub(super) fn check(
 impl MemoryEstimate {
     /// All of it.
     pub fn total(&self) -> usize {
-        self.certain() + self.activations
+        self.certain().saturating_add(self.activations)
     }
 
     /// All but activations: what no smaller batch and no shorter sequence would save.
@@ -117,7 +117,7 @@ impl MemoryEstimate {
                 _ => 2 * F32 * localized,
             },
             activations: activations::of_decoder(config, batch)
-                + activations::of_method(outline, extras(method, slots), batch),
+                .saturating_add(activations::of_method(outline, extras(method, slots), batch)),
         }
     }
 }
