@@ -21,7 +21,7 @@ pub struct Args {
     /// Folder of a Hugging Face LLaMA or Gemma checkpoint (safetensors, with its tokenizer).
     #[arg(long, default_value = OWN_MODEL)]
     pub model: PathBuf,
-    /// Training data: a JSONL, JSON or Parquet file of {"instruction", "input"?, "output"},
+    /// Training data: a JSONL, JSON, CSV or Parquet file of {"instruction", "input"?, "output"},
     /// {"prompt", "completion"}, {"messages"} or {"text"}.
     #[arg(long, default_value = "assets/tasks/train.jsonl")]
     pub data: PathBuf,

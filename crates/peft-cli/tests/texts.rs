@@ -65,7 +65,10 @@ fn a_caught_panic_is_told_as_an_error_only() {
     std::fs::write(fixture.path("damaged.parquet"), damaged).unwrap();
     let ran = fixture.run(&["train", "run.toml", "datasets=[{ path = 'damaged.parquet' }]"]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
-    insta::assert_snapshot!(ran.stderr, @"");
+    insta::assert_snapshot!(ran.stderr, @"
+    error: command line: `damaged.parquet` cannot be read: its parts contradict each other
+    hint: download or write the file again
+    ");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What can go wrong with a checkpoint, its tokenizer, or a prompt.
 
+#[cfg(test)]
+mod texts;
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;

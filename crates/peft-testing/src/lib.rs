@@ -1,4 +1,5 @@
-//! The device that tests run on. For tests alone: what is wrong panics here.
+//! The device that tests run on, and a list of errors that is complete. For tests alone: what is wrong
+//! panics here.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -58,6 +59,24 @@ fn say_once(line: String) {
         let _ = writeln!(std::io::stderr(), "{line}");
         said.push(line);
     }
+}
+
+/// One or more samples of every variant of an enumeration, in a `Vec`. A variant that is not listed does
+/// not compile.
+#[macro_export]
+macro_rules! every_variant {
+    ($kind:ty { $($variant:pat => [$($sample:expr),+ $(,)?],)+ }) => {{
+        let _all_are_listed = |value: &$kind| match value {
+            $($variant => (),)+
+        };
+        let mut samples = Vec::<$kind>::new();
+        $($(
+            let sample: $kind = $sample;
+            assert!(matches!(sample, $variant), "{sample:?}");
+            samples.push(sample);
+        )+)+
+        samples
+    }};
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! What can go wrong in a run, told so that a person can act on it.
 
+#[cfg(test)]
+mod texts;
+
 use std::{
     io,
     num::NonZeroUsize,
@@ -450,7 +453,13 @@ fn io_hint(kind: io::ErrorKind) -> Option<&'static str> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space on the disk, then resume the run")
         }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("name a place on a file system that may be written to")
+        }
         io::ErrorKind::IsADirectory => Some("give a file, not a folder"),
+        io::ErrorKind::NotADirectory => {
+            Some("check the path: a part of it is a file, not a folder")
+        }
         _ => None,
     }
 }

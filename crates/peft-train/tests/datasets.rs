@@ -173,7 +173,7 @@ fn errors_say_which_dataset_and_what_to_do() {
         (DatasetConfig::new("org/none"), "dataset `org/none` (revision main) is not", ""),
         (
             dataset(&dir, "chat.json"),
-            "chat.json`: cannot tokenize the conversation of example 1: a conversation needs",
+            "chat.json, row 1: cannot tokenize the conversation: a conversation needs",
             "`chat_template`",
         ),
         (DatasetConfig { split: "test".into(), ..dataset(&dir, "") }, "no data file", "`split`"),
@@ -187,4 +187,32 @@ fn errors_say_which_dataset_and_what_to_do() {
     let weightless = DatasetConfig { weight: 0.0, ..dataset(&dir, "text.jsonl") };
     let error = prepare(&[weightless], &tokenizer(), &hub, &options()).unwrap_err();
     assert!(error.to_string().contains("`weight` is 0"), "{error}");
+}
+
+/// LLaMA-2's template raises an exception where the user does not begin.
+#[test]
+fn a_conversation_that_the_template_refuses_is_named_or_left_out() {
+    let dir = folder();
+    let chat = |roles: [&str; 2]| {
+        let messages = roles.map(|role| serde_json::json!({ "role": role, "content": "Hi" }));
+        serde_json::json!({ "messages": messages }).to_string()
+    };
+    let (good, bad) = (chat(["user", "assistant"]), chat(["assistant", "user"]));
+    std::fs::write(dir.path().join("chats.jsonl"), [&*good, "{", &bad, &good].join("\n")).unwrap();
+    let config = [dataset(&dir, "chats.jsonl")];
+    let skipping = DataOptions { skip_bad_lines: true, ..options() };
+    let got = prepared(&config, &skipping).unwrap();
+    assert_eq!((got.train.len(), got.datasets[0].skipped, got.datasets[0].dropped), (2, 2, 0));
+
+    std::fs::write(dir.path().join("chats.jsonl"), [&*good, "", &bad].join("\n")).unwrap();
+    let error = prepared(&config, &options()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("chats.jsonl:3: cannot tokenize the conversation: "), "{message}");
+    assert!(error.hint().unwrap().contains("`skip_bad_lines`"));
+
+    std::fs::write(dir.path().join("chats.jsonl"), &bad).unwrap();
+    let error = prepared(&config, &skipping).unwrap_err().to_string();
+    assert!(error.ends_with("holds no example (1 malformed lines were skipped)"), "{error}");
+    let unset = prepare(&config, &tokenizer(), &Hub::offline("/nowhere"), &skipping).unwrap_err();
+    assert!(unset.to_string().contains("chats.jsonl:1: "), "no template is no bad line: {unset}");
 }

@@ -1,6 +1,8 @@
 //! What can go wrong when a method is configured, attached, stepped or restored.
 
 mod hint;
+#[cfg(test)]
+mod texts;
 
 use std::path::PathBuf;
 

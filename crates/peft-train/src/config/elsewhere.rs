@@ -110,7 +110,7 @@ pub(super) const DATASET: &[(&str, Instead)] = &[
     ("chat_template", Words("it is a setting of the run, outside of `datasets`: a Jinja file")),
     ("data_files", Key("path")),
     ("dataset", Key("path")),
-    ("ds_type", Words("a file's extension says what it is: .jsonl, .json or .parquet")),
+    ("ds_type", Words("a file's extension says what it is: .jsonl, .json, .csv or .parquet")),
     ("field_instruction", Key("columns")),
     ("field_messages", Key("columns")),
     ("field_output", Key("columns")),

@@ -24,7 +24,7 @@ use crate::data::DatasetConfig;
 #[schemars(title = "burn-peft run")]
 pub struct TrainingConfig {
     /// Folder of the base model: a LLaMA or Gemma checkpoint as Hugging Face publishes them, with
-    /// its tokenizer.
+    /// its tokenizer; or the name of one in the Hugging Face cache: `org/name`.
     pub base_model: PathBuf,
     /// How to train.
     pub method: MethodName,

@@ -189,7 +189,7 @@ fn all_problems_are_told_at_once() {
       command line: `x` is no setting: it has no `=`
         hint: settings are written `key=value`, lists as `key='["a", "b"]'`
       run.toml: `base_model` is missing
-        hint: Folder of the base model: a LLaMA or Gemma checkpoint as Hugging Face publishes them, with its tokenizer.
+        hint: Folder of the base model: a LLaMA or Gemma checkpoint as Hugging Face publishes them, with its tokenizer; or the name of one in the Hugging Face cache: `org/name`.
       run.toml: `datasets` is missing
         hint: What to train on.
       run.toml: `output_dir` is missing

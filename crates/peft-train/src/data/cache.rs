@@ -14,7 +14,7 @@ use crate::hash::{add_file, hex};
 use crate::report::write_atomic;
 
 /// Counts up with every change of what is kept, or of how samples are made.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// A dataset as it is kept.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,7 +12,7 @@ const MOST: f64 = 100.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetConfig {
-    /// A `.jsonl`, `.json` or `.parquet` file, a folder of such files, or the name of a dataset on
+    /// A `.jsonl`, `.json`, `.csv` or `.parquet` file, a folder of such files, or the name of a dataset on
     /// the Hugging Face hub: `org/name`.
     pub path: String,
     /// The format of its objects; by default, the first object's keys decide.
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(
             config.check().unwrap_err().to_string(),
             "dataset `a.jsonl`: `columns` is a name for `prompt`, expected names for instruction, \
-             output, input"
+             output, input, system, history"
         );
     }
 }

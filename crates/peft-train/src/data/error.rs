@@ -1,5 +1,8 @@
 //! What can go wrong between a dataset and its batches.
 
+#[cfg(test)]
+mod texts;
+
 use std::{error::Error as StdError, path::PathBuf};
 
 use super::read::EXTENSIONS;
@@ -113,8 +116,20 @@ pub enum DataError {
     /// The tokenizer refused a text.
     #[error("cannot tokenize the {part} of example {example}: {source}")]
     Tokenize {
-        /// The example's number in the dataset, counted from 1 without blank and skipped lines.
+        /// Its number among those given, counted from 1.
         example: usize,
+        /// `prompt`, `completion` or `conversation`.
+        part: &'static str,
+        /// The tokenizer's reason.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// An example of a file was refused by the tokenizer, or a conversation by its chat template.
+    #[error("{}{place}: cannot tokenize the {part}: {source}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        place: Place,
         /// `prompt`, `completion` or `conversation`.
         part: &'static str,
         /// The tokenizer's reason.
@@ -168,15 +183,35 @@ impl DataError {
             }
             Self::NoSamples { .. } => "raise `sequence_len` beyond the length of the prompts",
             Self::Dataset { source, .. } => return source.hint(),
-            Self::Tokenize { source, .. } => {
-                return source
-                    .downcast_ref::<peft_llama::Error>()
-                    .and_then(peft_llama::Error::hint);
+            Self::Tokenize { source, .. } => return of_tokenizer(&**source),
+            Self::Refused { source, .. } => {
+                let hint = of_tokenizer(&**source);
+                if !is_of_example(&**source) {
+                    return hint;
+                }
+                let hint = hint.as_deref().unwrap_or("correct it");
+                return Some(format!("{hint}, or leave such examples out with `skip_bad_lines`"));
             }
-            Self::Setting { .. } | Self::ValSetSize { .. } => return None,
+            Self::Setting { key: "columns", .. } => {
+                "write `{ instruction = \"query\" }`: the format's key first, then the column's name"
+            }
+            Self::Setting { .. } => return None,
+            Self::ValSetSize { .. } => "hold back fewer samples, or measure on `test_datasets`",
         };
         Some(hint.into())
     }
+}
+
+fn of_tokenizer(source: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
+    source.downcast_ref::<peft_llama::Error>().and_then(peft_llama::Error::hint)
+}
+
+/// Whether a tokenizer's reason to refuse an example is the example, and not the chat template or that there
+/// is none.
+pub(super) fn is_of_example(source: &(dyn StdError + Send + Sync + 'static)) -> bool {
+    use peft_llama::Error::{ChatTemplateUnset, UnstableChatTemplate};
+    let error = source.downcast_ref::<peft_llama::Error>();
+    !matches!(error, Some(ChatTemplateUnset | UnstableChatTemplate { .. }))
 }
 
 fn known_formats() -> String {

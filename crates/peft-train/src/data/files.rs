@@ -125,7 +125,7 @@ fn missing_shard(files: &[String]) -> Option<String> {
 fn found(files: &[String]) -> String {
     const SHOWN: usize = 5;
     match files {
-        [] => "no .jsonl, .json or .parquet file is there".into(),
+        [] => format!("no file ending in .{} is there", EXTENSIONS.join(", .")),
         files => {
             let shown: Vec<_> = files.iter().take(SHOWN).map(String::as_str).collect();
             let more = if files.len() > SHOWN { ", …" } else { "" };
@@ -192,7 +192,10 @@ mod tests {
         assert_eq!(choose(&files, main).unwrap(), [files[0]]);
         let none = DatasetConfig { name: Some("other".into()), ..dataset() };
         let error = choose(&files, none).unwrap_err().to_string();
-        assert!(error.ends_with("no .jsonl, .json or .parquet file is there"), "{error}");
+        assert!(
+            error.ends_with("no file ending in .jsonl, .json, .csv, .parquet is there"),
+            "{error}"
+        );
     }
 
     #[test]

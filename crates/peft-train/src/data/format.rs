@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::object::{Object, column};
-use super::{Example, Problem, chat};
+use super::{Example, Problem, alpaca, chat};
 
 /// The format of a dataset's objects. Keys beyond those named are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataFormat {
-    /// `{"instruction", "input"?, "output"}`, rendered by [`alpaca_prompt`].
+    /// `{"instruction", "input"?, "output", "system"?, "history"?}`, rendered by
+    /// [`alpaca_prompt`](super::alpaca_prompt).
     Alpaca,
     /// `{"prompt", "completion"}`, used verbatim.
     PromptCompletion,
@@ -50,7 +51,7 @@ impl DataFormat {
     /// The keys that objects of the format may lack.
     pub fn optional_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Alpaca => &["input"],
+            Self::Alpaca => &["input", "system", "history"],
             _ => &[],
         }
     }
@@ -80,11 +81,7 @@ impl DataFormat {
     ) -> Result<Example, Problem> {
         let object = Object::new(object, columns, self);
         match self {
-            Self::Alpaca => {
-                let prompt =
-                    alpaca_prompt(object.text("instruction")?, object.optional_text("input")?);
-                Ok(Example::completion(prompt, object.answer("output")?))
-            }
+            Self::Alpaca => alpaca::example(&object),
             Self::PromptCompletion => {
                 Ok(Example::completion(object.text("prompt")?, object.answer("completion")?))
             }
@@ -106,17 +103,6 @@ impl fmt::Display for DataFormat {
             Self::Text => "text",
         })
     }
-}
-
-/// The Alpaca prompt, up to where the answer begins:
-/// `### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n`,
-/// without its Input block when `input` is absent or empty.
-pub fn alpaca_prompt(instruction: &str, input: Option<&str>) -> String {
-    let input = match input {
-        Some(input) if !input.is_empty() => format!("### Input:\n{input}\n\n"),
-        _ => String::new(),
-    };
-    format!("### Instruction:\n{instruction}\n\n{input}### Response:\n")
 }
 
 #[cfg(test)]
@@ -155,18 +141,6 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_null_or_empty_input_leaves_out_its_block() {
-        for input in [json!({}), json!({"input": null}), json!({"input": ""})] {
-            let mut object = object(input);
-            object.insert("instruction".into(), "Count.".into());
-            object.insert("output".into(), "1".into());
-            let example = DataFormat::Alpaca.example(&object, &Columns::new()).unwrap();
-            let prompt = "### Instruction:\nCount.\n\n### Response:\n";
-            assert_eq!(example, Example::completion(prompt, "1"));
-        }
-    }
-
-    #[test]
     fn an_incomplete_set_of_keys_is_no_format() {
         let object = object(json!({"instruction": "Add.", "answer": "3"}));
         assert_eq!(DataFormat::detect(&object, &Columns::new()), None);
@@ -179,7 +153,7 @@ mod tests {
         let columns = columns.map(|(key, column)| (key.to_string(), column.to_string())).into();
         assert_eq!(DataFormat::detect(&object, &columns), Some(DataFormat::Alpaca));
         let example = DataFormat::Alpaca.example(&object, &columns).unwrap();
-        assert_eq!(example, Example::completion(alpaca_prompt("1 + 2", None), "3"));
+        assert_eq!(example, Example::completion(alpaca::alpaca_prompt("1 + 2", None), "3"));
         let problem = DataFormat::Alpaca.example(&Map::new(), &columns).unwrap_err();
         assert!(problem.to_string().starts_with("missing key `query`"), "{problem}");
     }

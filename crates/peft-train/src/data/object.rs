@@ -56,7 +56,8 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn optional(&self, key: &'static str) -> Option<&'a Value> {
+    /// The value of `key`, if it is there.
+    pub fn optional(&self, key: &'static str) -> Option<&'a Value> {
         self.object.get(self.name(key)).filter(|value| !value.is_null())
     }
 

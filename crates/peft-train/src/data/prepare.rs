@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use peft_llama::Tokenizer;
 
 use super::cache::{self, Entry, Key};
+use super::error::is_of_example;
+use super::tokenize::{Refusal, tokenize_or};
 use super::{
-    DataError, DataFormat, DatasetConfig, Hub, ReadOptions, Sample, TokenizeOptions, files, mix,
-    pack, read_dataset, tokenize,
+    DataError, DataFormat, Dataset, DatasetConfig, Hub, Origin, ReadOptions, Sample,
+    TokenizeOptions, files, mix, pack, read_dataset,
 };
 use crate::Error;
 
@@ -108,16 +110,26 @@ fn find(config: &DatasetConfig, hub: &Hub) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-/// Whether `path` has the form `org/name`, without the extension of a data file.
-fn is_hub_name(path: &str) -> bool {
+/// Whether `path` has the form `org/name`, which no file with an extension has, and nothing in a folder of
+/// this machine.
+pub(crate) fn is_hub_name(path: &str) -> bool {
     let is_name = |part: &str| {
         let mut chars = part.chars();
         chars.next().is_some_and(|first| first.is_ascii_alphanumeric() || first == '_')
             && chars.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let is_file = super::read::EXTENSIONS.contains(&extension);
-    !is_file && path.split_once('/').is_some_and(|(org, name)| is_name(org) && is_name(name))
+    let of_hub = |(org, name): (&str, &str)| {
+        is_name(org) && is_name(name) && !has_extension(name) && !Path::new(org).is_dir()
+    };
+    path.split_once('/').is_some_and(of_hub)
+}
+
+/// `train.csv` has one; `mt-0.1` and `v1.0-json` have none.
+fn has_extension(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| {
+        extension.starts_with(|c: char| c.is_ascii_alphabetic())
+            && extension.chars().all(|c| c.is_ascii_alphanumeric())
+    })
 }
 
 /// A dataset and how it is read and tokenized.
@@ -145,17 +157,29 @@ impl Source<'_> {
 
     fn make(&self, tokenizer: &Tokenizer) -> Result<Entry, Error> {
         let dataset = read_dataset(self.files, &self.read_options())?;
-        let tokenized = tokenize(&dataset.examples, tokenizer, self.tokenize_options());
-        let tokenized = tokenized.map_err(|error| self.name(error))?;
-        Ok(Entry { tokenized, format: dataset.format, skipped: dataset.skipped })
+        let Dataset { examples, origins, format, mut skipped } = dataset;
+        let refused = |index: usize, Refusal { part, source }| {
+            if self.options.skip_bad_lines && is_of_example(&*source) {
+                skipped += 1;
+                return Ok(());
+            }
+            let Origin { path, place } = &origins[index];
+            Err(DataError::Refused { path: path.to_path_buf(), place: *place, part, source })
+        };
+        let tokenized = tokenize_or(&examples, tokenizer, self.tokenize_options(), refused);
+        let tokenized = tokenized.map_err(|error| self.name(error, skipped))?;
+        Ok(Entry { tokenized, format, skipped })
     }
 
     /// Says which dataset an error is about that does not name its file.
-    fn name(&self, error: Error) -> Error {
+    fn name(&self, error: Error, skipped: usize) -> Error {
+        let dataset = self.config.path.clone();
         match error {
-            Error::Data(source) => {
-                let (dataset, source) = (self.config.path.clone(), Box::new(source));
-                DataError::Dataset { dataset, source }.into()
+            Error::Data(DataError::NoSamples { dropped: 0, .. }) => {
+                DataError::NoExamples { path: dataset.into(), skipped }.into()
+            }
+            Error::Data(source @ DataError::NoSamples { .. }) => {
+                DataError::Dataset { dataset, source: Box::new(source) }.into()
             }
             other => other,
         }
@@ -211,12 +235,28 @@ mod tests {
 
     #[test]
     fn names_on_the_hub_are_told_from_paths() {
-        for name in ["org/name", "tatsu-lab/alpaca", "_a/v1.0-json", "a/myjson"] {
+        for name in [
+            "org/name",
+            "tatsu-lab/alpaca",
+            "_a/v1.0-json",
+            "a/myjson",
+            "mistralai/Mistral-7B-v0.1",
+        ] {
             assert!(is_hub_name(name), "{name}");
         }
-        for path in
-            ["name", "data/train.jsonl", "./data", "/data/x", "a/b/c", "../x", "a/", "a b/c"]
-        {
+        for path in [
+            "name",
+            "data/train.jsonl",
+            "data/chats.csv",
+            "data/archive.7z.gz",
+            "./data",
+            "/data/x",
+            "a/b/c",
+            "../x",
+            "a/",
+            "a b/c",
+            "src/absent", // in a folder that is here
+        ] {
             assert!(!is_hub_name(path), "{path}");
         }
     }

@@ -7,7 +7,7 @@ use super::DataFormat;
 /// Where in its file an example stands, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A line of a JSONL file.
+    /// A line of a JSONL file, or that in which a record of a CSV file begins.
     Line(usize),
     /// An element of a JSON array, or a row of a parquet file.
     Row(usize),
@@ -39,6 +39,12 @@ pub enum Problem {
         /// Where the parser stopped in the line, counted from 1.
         column: usize,
         /// The parser's reason.
+        reason: String,
+    },
+    /// The bytes are no record of a CSV file.
+    #[error("invalid CSV: {reason}")]
+    NotCsv {
+        /// Why not.
         reason: String,
     },
     /// The JSON value is not an object.

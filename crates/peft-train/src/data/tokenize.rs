@@ -44,22 +44,39 @@ pub fn tokenize(
     tokenizer: &dyn Encode,
     options: TokenizeOptions,
 ) -> Result<Tokenized, Error> {
+    tokenize_or(examples, tokenizer, options, |index, Refusal { part, source }| {
+        Err(DataError::Tokenize { example: index + 1, part, source })
+    })
+}
+
+/// [`tokenize`], where `refused` says of an example that `tokenizer` refuses, by its index, whether it is
+/// an error or left out.
+pub(super) fn tokenize_or(
+    examples: &[Example],
+    tokenizer: &dyn Encode,
+    options: TokenizeOptions,
+    mut refused: impl FnMut(usize, Refusal) -> Result<(), DataError>,
+) -> Result<Tokenized, Error> {
     // Collected before errors are looked for, so that the first one does not depend on timing.
     let encoded: Vec<_> = examples.par_iter().map(|example| encode(example, tokenizer)).collect();
-    let (mut samples, mut truncated) = (Vec::with_capacity(examples.len()), 0);
+    let (mut samples, mut truncated, mut dropped) = (Vec::with_capacity(examples.len()), 0, 0);
     for (index, encoded) in encoded.into_iter().enumerate() {
-        let encoded = encoded.map_err(|(part, source)| DataError::Tokenize {
-            example: index + 1,
-            part,
-            source,
-        })?;
+        let encoded = match encoded {
+            Ok(encoded) => encoded,
+            Err(refusal) => {
+                refused(index, refusal)?;
+                continue;
+            }
+        };
         let length = encoded.input_ids.len();
-        if let Some(sample) = sample(encoded, options) {
-            truncated += usize::from(length > options.sequence_len);
-            samples.push(sample);
+        match sample(encoded, options) {
+            Some(sample) => {
+                truncated += usize::from(length > options.sequence_len);
+                samples.push(sample);
+            }
+            None => dropped += 1,
         }
     }
-    let dropped = examples.len() - samples.len();
     if samples.is_empty() {
         let sequence_len = options.sequence_len;
         return Err(DataError::NoSamples { sequence_len, dropped }.into());
@@ -67,17 +84,24 @@ pub fn tokenize(
     Ok(Tokenized { samples, truncated, dropped })
 }
 
-/// The part of an example that was refused, and why.
-type Refusal = (&'static str, Box<dyn std::error::Error + Send + Sync>);
+/// Why an example was refused.
+pub(super) struct Refusal {
+    /// Its part: `prompt`, `completion` or `conversation`.
+    pub part: &'static str,
+    /// The tokenizer's reason.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
 
 /// The tokens of an example, and which of them are its answers.
 fn encode(example: &Example, tokenizer: &dyn Encode) -> Result<EncodedChat, Refusal> {
     match example {
-        Example::Chat(messages) => {
-            tokenizer.encode_chat(messages).map_err(|source| ("conversation", source))
-        }
+        Example::Chat(messages) => tokenizer
+            .encode_chat(messages)
+            .map_err(|source| Refusal { part: "conversation", source }),
         Example::Completion { prompt, completion } => {
-            let encode = |part, text: &str| tokenizer.encode(text).map_err(|source| (part, source));
+            let encode = |part, text: &str| {
+                tokenizer.encode(text).map_err(|source| Refusal { part, source })
+            };
             let mut input_ids: Vec<u32> = tokenizer.bos().into_iter().collect();
             input_ids.extend(encode("prompt", prompt)?);
             let border = input_ids.len();

@@ -1,13 +1,15 @@
 //! The base model, as far as it is known without its weights.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use peft_core::{Catalogue, device_by_name};
 use peft_llama::{ChatTemplate, Checkpoint, DecoderConfig, LoadDType, Tokenizer};
 
 use super::problem;
 use crate::config::{Problem, TrainingConfig, TypedConfig};
+use crate::data::{Hub, is_hub_name};
 use crate::run::BaseIdentity;
 
 /// Longest sample where neither the configuration nor the model says less.
@@ -27,6 +29,9 @@ pub(super) struct Base {
 /// Opens the base that `typed` names, and fills `sequence_len` into `config`.
 pub(super) fn open(typed: &TypedConfig, config: &mut TrainingConfig) -> Result<Base, Vec<Problem>> {
     let devices = devices(typed);
+    if let Some(cached) = cached(&config.base_model) {
+        config.base_model = cached;
+    }
     let checkpoint = Checkpoint::open(&config.base_model);
     let checkpoint = checkpoint.map_err(|e| vec![problem(typed, "base_model", e)]);
     let (devices, checkpoint) = match (devices, checkpoint) {
@@ -49,6 +54,12 @@ pub(super) fn open(typed: &TypedConfig, config: &mut TrainingConfig) -> Result<B
     config.sequence_len = Some(sequence_len(typed, &checkpoint)?);
     let catalogue = checkpoint.config().catalogue(&device.clone().autodiff());
     Ok(Base { checkpoint, identity, tokenizer, devices, dtype, catalogue })
+}
+
+/// The folder in the Hugging Face cache of a model that is named as on the hub.
+fn cached(base_model: &Path) -> Option<PathBuf> {
+    let name = base_model.to_str().filter(|name| !base_model.exists() && is_hub_name(name))?;
+    Hub::from_env().model(name)
 }
 
 /// The devices by name, at least one.
@@ -115,12 +126,12 @@ impl Base {
 
     pub fn notes(&self) -> Vec<String> {
         let LoadDType { dtype, requested } = self.dtype;
-        match dtype == requested {
-            true => Vec::new(),
-            false => {
-                vec![format!("the device does not compute in {requested:?}: {dtype:?} is used")]
-            }
-        }
+        let other = || format!("the device does not compute in {requested:?}: {dtype:?} is used");
+        let is_emulated = dtype != DType::F32 && peft_core::is_cpu(self.device());
+        let emulated =
+            || format!("a CPU emulates {dtype:?}: it takes less memory than F32, and more time");
+        let notes = [(dtype != requested).then(other), is_emulated.then(emulated)];
+        notes.into_iter().flatten().collect()
     }
 }
 

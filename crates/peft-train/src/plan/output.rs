@@ -1,5 +1,7 @@
 //! What a run writes into its output folder, and what it may not overwrite.
 
+use std::path::Path;
+
 use super::problem;
 use crate::Error;
 use crate::config::{MethodName, Problem, TrainingConfig, TypedConfig};
@@ -7,11 +9,12 @@ use crate::folder::CONFIG;
 use crate::report::write_atomic;
 use crate::run::{earlier_result, lies_in};
 
-/// Refuses an output folder in which an earlier run would be lost, and a checkpoint to go on from
-/// that is none.
+/// Refuses an output folder that cannot be made, or in which an earlier run would be lost, and a checkpoint
+/// to go on from that is none.
 pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
     let TrainingConfig { output_dir, resume_from_checkpoint, overwrite_output_dir, .. } =
         &typed.config;
+    can_be_made(output_dir).map_err(|e| vec![problem(typed, "output_dir", e)])?;
     if let Some(dir) = resume_from_checkpoint {
         let manifest = crate::run::CheckpointManifest::read(dir);
         let whole = manifest.and_then(|manifest| manifest.verify(dir));
@@ -31,6 +34,13 @@ pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
             Err(vec![typed.problem("output_dir", message, Some(hint.into()))])
         }
     }
+}
+
+/// Whether the folder `dir` can be made and written into: so can a file without a name, which leaves no
+/// trace, in the part of its path that is there.
+fn can_be_made(dir: &Path) -> Result<(), Error> {
+    let there = dir.ancestors().find(|part| part.exists()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(there).map(drop).map_err(Error::write(dir))
 }
 
 impl TrainingConfig {
@@ -61,4 +71,24 @@ pub(super) fn write_config(config: &TrainingConfig) -> Result<(), Error> {
         "# The settings of this run, defaults filled in. `burn-peft resume` goes on with them.\n{toml}"
     );
     write_atomic(&path, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_below_a_file_cannot_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for output_dir in [file.join("runs/first"), file.clone()] {
+            let error = can_be_made(&output_dir).unwrap_err();
+            let expected = format!("cannot write `{}`: ", output_dir.display());
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            assert!(error.hint().unwrap().contains("a part of it is a file"));
+        }
+        can_be_made(&dir.path().join("runs/first")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left");
+    }
 }

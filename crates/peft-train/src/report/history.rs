@@ -18,6 +18,9 @@ pub struct History {
     pub skipped: Vec<usize>,
     /// Steps taken at each cut of AdaLoRA's ranks, and the ranks of each weight after it.
     pub allocations: Vec<(usize, Vec<(String, usize)>)>,
+    /// Steps taken at each move of a LoSiA subnet, the path of its weight, and the share of the squared
+    /// gradient inside it, where it is a number.
+    pub relocalizations: Vec<(usize, String, f64)>,
 }
 
 /// A step as it was logged.
@@ -55,6 +58,10 @@ enum Event {
     Allocation {
         ranks: Vec<(String, usize)>,
     },
+    Relocalization {
+        path: String,
+        gradient_share: Option<f64>,
+    },
     #[serde(other)]
     Other,
 }
@@ -90,8 +97,12 @@ impl History {
         }
         self.evaluations.extend(line.eval_loss.map(|loss| (step, loss)));
         for event in line.events {
-            if let Event::Allocation { ranks } = event {
-                self.allocations.push((step, ranks));
+            match event {
+                Event::Allocation { ranks } => self.allocations.push((step, ranks)),
+                Event::Relocalization { path, gradient_share } => {
+                    self.relocalizations.extend(gradient_share.map(|share| (step, path, share)));
+                }
+                Event::Other => {}
             }
         }
     }
@@ -114,7 +125,9 @@ mod tests {
             "\n",
             r#"{"step":1,"skipped":true,"loss":null,"grad_norm":null,"skipped_steps":1}"#,
             "\n",
-            r#"{"step":1,"loss":2,"learning_rate":1e-4,"events":[{"event":"relocalization"},"#,
+            r#"{"step":1,"loss":2,"learning_rate":1e-4,"events":[{"event":"another"},"#,
+            r#"{"event":"relocalization","path":"a","gradient_share":0.5},"#,
+            r#"{"event":"relocalization","path":"b","gradient_share":null},"#,
             r#"{"event":"allocation","budget":3,"ranks":[["a",1],["b",2]]}]}"#,
             "\n",
             r#"{"step":1,"eval_loss":2.25}"#,
@@ -127,6 +140,7 @@ mod tests {
         assert_eq!((history.steps[1].step, history.steps[1].grad_norm), (1, None));
         assert_eq!(history.skipped, [1]);
         assert_eq!(history.evaluations, [(1, 2.25)]);
+        assert_eq!(history.relocalizations, [(1, "a".into(), 0.5)]);
         assert_eq!(history.allocations, [(1, vec![("a".into(), 1), ("b".into(), 2)])]);
     }
 

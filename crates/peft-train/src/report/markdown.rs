@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{History, RankHistory, RunReport, Scores, write_atomic};
+use super::{History, RankHistory, RunReport, Scores, SelectionHistory, write_atomic};
 use crate::Error;
 
 /// The report's name in the output folder.
 pub(super) const FILE_NAME: &str = "report.md";
 
-/// Draws `loss.svg`, `learning_rate.svg` and, where there are ranks, `ranks.svg` into the output
-/// folder `dir` of a run, and writes `report.md`, which shows them with settings and results. All
+/// Draws `loss.svg`, `learning_rate.svg` and, where there are such, AdaLoRA's `ranks.svg` and LoSiA's
+/// `selections.svg` into the output folder `dir` of a run, and writes `report.md`, which shows them with settings and results. All
 /// of it is made of `run.json` and `metrics.jsonl`, whether the run is done, failed or still at
 /// work.
 ///
@@ -35,6 +35,9 @@ fn draw(dir: &Path, history: &History) -> Result<Vec<PathBuf>, Error> {
     }
     if let Some(ranks) = RankHistory::of(history) {
         pictures.push(ranks.draw(dir)?);
+    }
+    if let Some(selections) = SelectionHistory::of(history) {
+        pictures.push(selections.draw(dir)?);
     }
     Ok(pictures)
 }
@@ -179,7 +182,13 @@ mod tests {
         report().write(dir.path()).unwrap();
         let line = json!({
             "step": 2, "loss": 1.25, "learning_rate": 1e-3,
-            "events": [{ "event": "allocation", "ranks": [["model.layers.0.up_proj.weight", 2]] }],
+            "events": [
+                { "event": "allocation", "ranks": [["model.layers.0.up_proj.weight", 2]] },
+                {
+                    "event": "relocalization", "path": "model.layers.0.up_proj.weight",
+                    "gradient_share": 0.25,
+                },
+            ],
         });
         std::fs::write(dir.path().join(MetricsLog::FILE_NAME), format!("{line}\n")).unwrap();
         let text = std::fs::read_to_string(write_report(dir.path()).unwrap()).unwrap();
@@ -194,7 +203,7 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}\n---\n{text}");
         }
-        for picture in ["loss", "learning_rate", "ranks"] {
+        for picture in ["loss", "learning_rate", "ranks", "selections"] {
             assert!(text.contains(&format!("({picture}.svg)")), "{text}");
             assert!(dir.path().join(format!("{picture}.svg")).exists());
         }

@@ -84,7 +84,7 @@ proptest! {
     #[test]
     fn bytes_as_lines(bytes in vec(any::<u8>(), 0..80), skip_bad_lines: bool) {
         let options = ReadOptions { skip_bad_lines, ..Default::default() };
-        for suffix in [".jsonl", ".json", ".parquet"] {
+        for suffix in [".jsonl", ".json", ".csv", ".parquet"] {
             dataset(&bytes, suffix, &options);
         }
     }

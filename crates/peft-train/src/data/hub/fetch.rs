@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
+use super::{UNFINISHED, repo_folder};
 use crate::Error;
 use crate::data::{DataError, DatasetConfig, files};
 
@@ -48,10 +49,15 @@ impl Remote {
         let api = builder.build().map_err(failed)?.repo(repo);
         let siblings = api.info().map_err(failed)?.siblings.into_iter();
         let files = siblings.map(|sibling| sibling.rfilename).filter(|file| stays_inside(file));
-        for file in files::select(files.collect(), config)? {
+        let files = files::select(files.collect(), config)?;
+        let folder = repo_folder(cache, "datasets", &config.path);
+        let unfinished = folder.join(UNFINISHED);
+        std::fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
+        std::fs::write(&unfinished, "").map_err(Error::write(&unfinished))?;
+        for file in files {
             api.get(&file).map_err(failed)?;
         }
-        Ok(())
+        std::fs::remove_file(&unfinished).map_err(Error::write(&unfinished))
     }
 }
 
@@ -104,7 +110,13 @@ mod tests {
     fn answer(stream: &mut TcpStream, path: &str, first_byte_only: bool) {
         let (status, body) = match path {
             "/api/datasets/org/name/revision/main" => {
-                let files = ["../escape.jsonl", "README.md", "data/train.jsonl", "data/test.jsonl"];
+                let files = [
+                    "../escape.jsonl",
+                    "README.md",
+                    "data/train.jsonl",
+                    "data/test.jsonl",
+                    "dev/absent.jsonl",
+                ];
                 let siblings = files.map(|file| serde_json::json!({"rfilename": file}));
                 ("200 OK", serde_json::json!({"sha": "c0ffee", "siblings": siblings}).to_string())
             }
@@ -144,6 +156,20 @@ mod tests {
         assert_eq!(Hub::offline(cache.path()).dataset(&config).unwrap(), files);
         assert_eq!(asked.try_iter().count(), 0);
         assert!(!format!("{hub:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_fetch_that_failed_is_marked_until_one_succeeds() {
+        let (endpoint, _asked) = serve();
+        let cache = tempfile::tempdir().unwrap();
+        let hub = hub(endpoint, cache.path());
+        let dev = DatasetConfig { split: "dev".into(), ..DatasetConfig::new("org/name") };
+        assert!(matches!(hub.dataset(&dev), Err(Error::Data(DataError::Fetch { .. }))));
+        let train = DatasetConfig::new("org/name");
+        let error = Hub::offline(cache.path()).dataset(&train).unwrap_err().to_string();
+        assert!(error.contains("not finished"), "{error}");
+        hub.dataset(&train).unwrap();
+        Hub::offline(cache.path()).dataset(&train).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod fetch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{DataError, DatasetConfig, files};
 use crate::Error;
@@ -81,16 +81,19 @@ impl Hub {
             reason,
             instead: self.instead(),
         };
-        let folder = self.cache.join(format!("datasets--{}", config.path.replace('/', "--")));
+        let folder = repo_folder(&self.cache, "datasets", &config.path);
         if !folder.is_dir() {
             return Err(not_cached("it was never fetched".into()).into());
         }
-        let reference = folder.join("refs").join(&config.revision);
-        let commit = std::fs::read_to_string(reference).unwrap_or_else(|_| config.revision.clone());
-        let snapshot = folder.join("snapshots").join(commit.trim());
-        if !snapshot.is_dir() {
-            return Err(not_cached("no snapshot of this revision is there".into()).into());
+        let unfinished = folder.join(UNFINISHED);
+        if unfinished.exists() {
+            let marker = unfinished.display();
+            let reason = format!("fetching it was not finished, as `{marker}` says");
+            return Err(not_cached(reason).into());
         }
+        let Some(snapshot) = snapshot(&folder, &config.revision) else {
+            return Err(not_cached("no snapshot of this revision is there".into()).into());
+        };
         match files::in_folder(&snapshot, config) {
             // The snapshot may lack what was never asked for.
             Err(Error::Data(DataError::NoDataFiles { reason, .. })) => {
@@ -101,6 +104,12 @@ impl Hub {
         }
     }
 
+    /// The folder of the model `name`, `org/name`, if its main branch is in the cache.
+    pub(crate) fn model(&self, name: &str) -> Option<PathBuf> {
+        let folder = snapshot(&repo_folder(&self.cache, "models", name), "main")?;
+        folder.join("config.json").exists().then_some(folder)
+    }
+
     /// What to do about a dataset that is not in the cache.
     fn instead(&self) -> &'static str {
         match (cfg!(feature = "hub"), self.offline) {
@@ -108,10 +117,24 @@ impl Hub {
             (true, false) => "name one of its splits as `split`, or one of its folders as `name`",
             (false, _) => {
                 "this build has no feature `hub`: fetch it by `hf download --repo-type dataset`, \
-                 or give the path of a file"
+                 removing the mark of an unfinished one, or give the path of a file"
             }
         }
     }
+}
+
+/// A file beside the snapshots of a dataset that is being fetched: there may be a part of it only.
+const UNFINISHED: &str = ".unfinished";
+
+fn repo_folder(cache: &Path, kind: &str, name: &str) -> PathBuf {
+    cache.join(format!("{kind}--{}", name.replace('/', "--")))
+}
+
+/// The files of a revision: a branch, a tag or a commit.
+fn snapshot(repo: &Path, revision: &str) -> Option<PathBuf> {
+    let commit = std::fs::read_to_string(repo.join("refs").join(revision));
+    let commit = commit.unwrap_or_else(|_| revision.into());
+    Some(repo.join("snapshots").join(commit.trim())).filter(|snapshot| snapshot.is_dir())
 }
 
 #[cfg(test)]
@@ -174,6 +197,32 @@ mod tests {
             assert_eq!(files, [snapshot.join("data/train.jsonl")]);
             assert_eq!(std::fs::read_to_string(&files[0]).unwrap(), "{\"text\":\"a\"}");
         }
+    }
+
+    #[test]
+    fn a_dataset_that_was_not_fetched_to_its_end_is_not_taken() {
+        let dir = cache(&[("train-0.jsonl", "{\"text\":\"a\"}")]);
+        let marker = dir.path().join("datasets--org--name").join(UNFINISHED);
+        std::fs::write(&marker, "").unwrap();
+        let error = Hub::offline(dir.path()).dataset(&dataset()).unwrap_err().to_string();
+        assert!(error.contains("fetching it was not finished"), "{error}");
+        std::fs::remove_file(marker).unwrap();
+        Hub::offline(dir.path()).dataset(&dataset()).unwrap();
+    }
+
+    #[test]
+    fn a_model_is_the_snapshot_of_its_main_branch() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::offline(dir.path());
+        let repo = dir.path().join("models--org--name");
+        let snapshot = repo.join("snapshots/abc123");
+        std::fs::create_dir_all(&snapshot).unwrap();
+        assert_eq!(hub.model("org/name"), None);
+        std::fs::create_dir(repo.join("refs")).unwrap();
+        std::fs::write(repo.join("refs/main"), "abc123").unwrap();
+        assert_eq!(hub.model("org/name"), None, "nothing was fetched");
+        std::fs::write(snapshot.join("config.json"), "{}").unwrap();
+        assert_eq!(hub.model("org/name"), Some(snapshot));
     }
 
     #[test]

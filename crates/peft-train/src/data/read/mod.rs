@@ -1,10 +1,12 @@
 //! Datasets in files.
 
+mod csv;
 mod json;
 mod jsonl;
 mod parquet;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -13,7 +15,7 @@ use super::{Columns, DataError, DataFormat, Example, Place, Problem};
 use crate::Error;
 
 /// The extensions of files that can be read.
-pub(super) const EXTENSIONS: [&str; 3] = ["jsonl", "json", "parquet"];
+pub(super) const EXTENSIONS: [&str; 4] = ["jsonl", "json", "csv", "parquet"];
 
 /// How the objects of a dataset are read.
 #[derive(Clone, Debug, Default)]
@@ -31,14 +33,26 @@ pub struct ReadOptions {
 pub struct Dataset {
     /// The examples in the files' order; never empty.
     pub examples: Vec<Example>,
+    /// Where each example stands.
+    pub origins: Vec<Origin>,
     /// The format given or found.
     pub format: DataFormat,
     /// Malformed objects left out.
     pub skipped: usize,
 }
 
+/// Where an example was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub path: Arc<Path>,
+    /// Where in the file.
+    pub place: Place,
+}
+
 /// Reads a dataset from one or more files, each by its extension: `.jsonl` has an object per line,
-/// `.json` an array of objects (or an object per line), `.parquet` a row per object.
+/// `.json` an array of objects (or an object per line), `.csv` a header and a record per object,
+/// `.parquet` a row per object.
 ///
 /// Blank lines, CRLF and a byte-order mark are tolerated.
 ///
@@ -48,10 +62,11 @@ pub struct Dataset {
 pub fn read_dataset(paths: &[PathBuf], options: &ReadOptions) -> Result<Dataset, Error> {
     let mut collector = Collector::new(options);
     for path in paths {
-        collector.path = path;
+        collector.begin(path);
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("jsonl") => jsonl::read(&mut collector)?,
             Some("json") => json::read(&mut collector)?,
+            Some("csv") => csv::read(&mut collector)?,
             Some("parquet") => parquet::read(&mut collector)?,
             _ => return Err(DataError::FileType { path: path.clone() }.into()),
         }
@@ -69,7 +84,8 @@ pub fn read_jsonl(
     skip_bad_lines: bool,
 ) -> Result<Dataset, Error> {
     let options = ReadOptions { format, skip_bad_lines, ..Default::default() };
-    let mut collector = Collector { path, ..Collector::new(&options) };
+    let mut collector = Collector::new(&options);
+    collector.begin(path);
     jsonl::read(&mut collector)?;
     collector.finish()
 }
@@ -78,16 +94,32 @@ pub fn read_jsonl(
 struct Collector<'a> {
     /// The file being read.
     path: &'a Path,
+    /// The same, as examples share it.
+    shared_path: Arc<Path>,
     options: &'a ReadOptions,
     format: Option<DataFormat>,
     examples: Vec<Example>,
+    origins: Vec<Origin>,
     skipped: usize,
 }
 
 impl<'a> Collector<'a> {
     fn new(options: &'a ReadOptions) -> Self {
-        let format = options.format;
-        Self { path: Path::new(""), options, format, examples: Vec::new(), skipped: 0 }
+        let path = Path::new("");
+        Self {
+            path,
+            shared_path: path.into(),
+            options,
+            format: options.format,
+            examples: Vec::new(),
+            origins: Vec::new(),
+            skipped: 0,
+        }
+    }
+
+    /// Goes on with the file at `path`.
+    fn begin(&mut self, path: &'a Path) {
+        (self.path, self.shared_path) = (path, path.into());
     }
 
     /// Takes the object at `place` of the present file, or what is wrong with it.
@@ -102,7 +134,10 @@ impl<'a> Collector<'a> {
         };
         let format = self.format_of(place, &object)?;
         match format.example(&object, &self.options.columns) {
-            Ok(example) => self.examples.push(example),
+            Ok(example) => {
+                self.examples.push(example);
+                self.origins.push(Origin { path: self.shared_path.clone(), place });
+            }
             Err(problem) => self.skip(place, problem)?,
         }
         Ok(())
@@ -132,9 +167,11 @@ impl<'a> Collector<'a> {
     }
 
     fn finish(self) -> Result<Dataset, Error> {
-        let Self { path, examples, skipped, .. } = self;
+        let Self { path, examples, origins, skipped, .. } = self;
         match self.format {
-            Some(format) if !examples.is_empty() => Ok(Dataset { examples, format, skipped }),
+            Some(format) if !examples.is_empty() => {
+                Ok(Dataset { examples, origins, format, skipped })
+            }
             _ => Err(DataError::NoExamples { path: path.into(), skipped }.into()),
         }
     }
@@ -178,10 +215,10 @@ mod tests {
 
     #[test]
     fn an_unknown_extension_is_refused() {
-        let error = read_dataset(&["data.csv".into()], &ReadOptions::default()).unwrap_err();
+        let error = read_dataset(&["data.txt".into()], &ReadOptions::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`data.csv`: expected a file ending in .jsonl, .json, .parquet"
+            "`data.txt`: expected a file ending in .jsonl, .json, .csv, .parquet"
         );
         assert!(error.hint().unwrap().contains("convert"));
     }

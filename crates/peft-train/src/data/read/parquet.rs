@@ -123,8 +123,15 @@ pub(in crate::data) mod tests {
 
     #[test]
     fn nested_rows_are_read_in_the_usual_compressions() {
-        let zstd = Compression::ZSTD(Default::default());
-        for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd] {
+        for compression in [
+            Compression::UNCOMPRESSED,
+            Compression::SNAPPY,
+            Compression::ZSTD(Default::default()),
+            Compression::GZIP(Default::default()),
+            Compression::BROTLI(Default::default()),
+            Compression::LZ4,
+            Compression::LZ4_RAW,
+        ] {
             let dataset = read(file(compression).path(), true).unwrap();
             let messages = [("user", "Hi"), ("assistant", "Hello é.")]
                 .map(|(role, content)| ChatMessage::new(role, content));

@@ -1,6 +1,11 @@
 //! How much memory there is.
 
+use std::fs::read_to_string;
+use std::path::Path;
+
 use burn::tensor::Device;
+
+use super::cgroup;
 
 /// Memory of a device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,13 +17,22 @@ pub struct Available {
 }
 
 impl Available {
-    /// The memory of `device`: that of the machine for a CPU backend, where the system tells it
-    /// (Linux does). Burn does not say how much a GPU has.
+    /// The memory of `device`: for a CPU backend that of the machine, or of the container or batch job
+    /// where there is less, as far as the system tells it (Linux does). Burn tells how much a GPU has
+    /// only to those who extend its backends (its feature `extension`).
     pub fn on(device: &Device) -> Option<Self> {
-        match peft_core::is_cpu(device) {
-            true => parse(&std::fs::read_to_string("/proc/meminfo").ok()?),
-            false => None,
+        if !peft_core::is_cpu(device) {
+            return None;
         }
+        let machine = parse(&read_to_string("/proc/meminfo").ok()?)?;
+        let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let limit = cgroup::limit(Path::new("/sys/fs/cgroup"), &groups);
+        Some(limit.map_or(machine, |limit| machine.within(limit)))
+    }
+
+    /// What both have.
+    fn within(self, other: Self) -> Self {
+        Self { free: self.free.min(other.free), total: self.total.min(other.total) }
     }
 }
 
@@ -39,6 +53,9 @@ mod tests {
     fn total_and_free_memory_are_read_in_bytes() {
         let meminfo = "MemTotal:       16 kB\nMemFree:        1 kB\nMemAvailable:   8 kB\n";
         assert_eq!(parse(meminfo), Some(Available { free: 8 * 1024, total: 16 * 1024 }));
+        let limit = Available { free: 9000, total: 10_000 };
+        let within = Available { free: 8 * 1024, total: 10_000 };
+        assert_eq!(parse(meminfo).unwrap().within(limit), within);
         assert_eq!(parse("MemTotal: 16 kB\n"), None);
         assert_eq!(parse("MemTotal: 16 kB\nMemAvailable: much\n"), None);
     }

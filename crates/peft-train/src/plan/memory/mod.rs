@@ -2,6 +2,7 @@
 
 mod activations;
 mod available;
+mod cgroup;
 
 use std::fmt;
 

@@ -1,8 +1,10 @@
 //! Pictures of a run, as SVG.
 
+mod cells;
 mod chart;
 mod curves;
 mod ranks;
+mod selections;
 
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use plotters::prelude::*;
 use crate::Error;
 
 pub use ranks::RankHistory;
+pub use selections::SelectionHistory;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 

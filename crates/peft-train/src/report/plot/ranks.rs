@@ -1,22 +1,13 @@
 //! The picture people look for in AdaLoRA's paper: which weights kept how many ranks.
 
-use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
-use peft_core::target::layer_number;
 use plotters::prelude::*;
 
-use super::chart::{Series, line_chart};
-use super::{Area, draw};
+use super::cells::Cells;
+use super::chart::Series;
 use crate::Error;
 use crate::report::History;
-
-/// Pixels of a cell of the heat map.
-const CELL: (u32, u32) = (44, 30);
-/// Room for the names of modules, of layers, and for the chart of ranks over time.
-const NAMES: u32 = 120;
-const TITLE: u32 = 60;
-const CHART: u32 = 260;
 
 /// Ranks over a run, read back from its `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,86 +44,13 @@ impl RankHistory {
     /// # Errors
     /// [`Error::Plot`].
     pub fn draw(&self, dir: &Path) -> Result<PathBuf, Error> {
-        let cells = Cells::of(&self.last);
-        let width = NAMES + CELL.0 * cells.layers.len().max(8) as u32 + 20;
-        let map = TITLE + CELL.1 * cells.modules.len() as u32;
-        let totals = Series {
-            name: "ranks",
-            color: BLUE,
-            points: self.totals.iter().map(|(step, sum)| (*step as f64, *sum as f64)).collect(),
-        };
-        draw(dir.join(Self::FILE_NAME), (width, map + CHART), |root| {
-            let (heat_map, chart) = root.split_vertically(map);
-            cells.draw(&heat_map)?;
-            let title = "ranks kept, all weights";
-            line_chart(&chart, title, &[totals], &|ranks| format!("{ranks:.0}"))
-        })
+        let points = self.totals.iter().map(|(step, sum)| (*step as f64, *sum as f64));
+        let series = Series { name: "ranks", color: BLUE, points: points.collect() };
+        let titles = ["final ranks by layer and module", "ranks kept, all weights"];
+        let last = self.last.iter().map(|(path, rank)| (&**path, *rank as f64));
+        let path = dir.join(Self::FILE_NAME);
+        Cells::of(last).draw_above(series, path, titles, &|ranks| format!("{ranks:.0}"))
     }
-}
-
-/// Ranks by layer and kind of module.
-struct Cells {
-    layers: Vec<usize>,
-    modules: Vec<String>,
-    /// Layer, module, rank.
-    ranks: Vec<(usize, usize, usize)>,
-}
-
-impl Cells {
-    fn of(ranks: &[(String, usize)]) -> Self {
-        let mut cells = Self { layers: vec![], modules: vec![], ranks: vec![] };
-        for (path, rank) in ranks {
-            let (layer, module) = place(path);
-            let column = position(&mut cells.layers, layer);
-            let row = position(&mut cells.modules, module);
-            cells.ranks.push((column, row, *rank));
-        }
-        cells
-    }
-
-    fn draw(&self, area: &Area) -> Result<(), Box<dyn StdError>> {
-        let font = |size: u32| ("sans-serif", size).into_font();
-        let most = self.ranks.iter().map(|(.., rank)| *rank).max().unwrap_or(0).max(1);
-        area.draw(&Text::new("final ranks by layer and module", (10, 8), font(16)))?;
-        for (column, layer) in self.layers.iter().enumerate() {
-            let (x, _) = corner(column, 0);
-            area.draw(&Text::new(layer.to_string(), (x + 14, TITLE as i32 - 20), font(13)))?;
-        }
-        for (row, module) in self.modules.iter().enumerate() {
-            let (_, y) = corner(0, row);
-            area.draw(&Text::new(module.clone(), (10, y + 8), font(13)))?;
-        }
-        for (column, row, rank) in &self.ranks {
-            let (x, y) = corner(*column, *row);
-            let share = *rank as f64 / most as f64;
-            let end = (x + CELL.0 as i32 - 2, y + CELL.1 as i32 - 2);
-            area.draw(&Rectangle::new([(x, y), end], BLUE.mix(0.08 + 0.8 * share).filled()))?;
-            let ink = if share > 0.6 { &WHITE } else { &BLACK };
-            let style = font(13).color(ink);
-            area.draw(&Text::new(rank.to_string(), (x + 14, y + 8), style))?;
-        }
-        Ok(())
-    }
-}
-
-fn corner(column: usize, row: usize) -> (i32, i32) {
-    let x = NAMES + CELL.0 * column as u32;
-    let y = TITLE + CELL.1 * row as u32;
-    (x as i32, y as i32)
-}
-
-/// The layer's number, 0 if there is none, and the module's own name.
-fn place(path: &str) -> (usize, String) {
-    let module = path.strip_suffix(".weight").unwrap_or(path);
-    let name = module.rsplit('.').next().unwrap_or(module);
-    (layer_number(module).unwrap_or(0), name.to_string())
-}
-
-fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
-    all.iter().position(|other| *other == one).unwrap_or_else(|| {
-        all.push(one);
-        all.len() - 1
-    })
 }
 
 #[cfg(test)]
@@ -154,7 +72,8 @@ mod tests {
             });
             serde_json::json!({ "step": step, "loss": 1.0, "events": [event] }).to_string()
         };
-        let other = r#"{"step":7,"events":[{"event":"relocalization","path":"x"}]}"#;
+        let other =
+            r#"{"step":7,"events":[{"event":"relocalization","path":"x","gradient_share":null}]}"#;
         let text = format!("{}\n{other}\n{}\n", line(3, [4, 4, 4]), line(9, [1, 0, 4]));
         std::fs::write(dir.path().join(MetricsLog::FILE_NAME), text).unwrap();
         let history = RankHistory::read(dir.path()).unwrap().unwrap();
