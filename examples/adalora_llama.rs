@@ -26,6 +26,7 @@ use burn_peft::train::{EvaluateOptions, evaluate, write_adapter};
 const OUT: &str = "runs/adalora_llama";
 
 fn main() -> ExitCode {
+    burn_peft::train::silence_caught_panics();
     run().map_or_else(common::failed, |()| ExitCode::SUCCESS)
 }
 
