@@ -187,7 +187,8 @@ fn a_base_with_a_missing_part_is_refused_by_its_name() {
 fn what_may_not_be_meant_is_noted() {
     let fixture = Fixture::new();
     let notes = |settings: &[&str]| fixture.plan(settings).unwrap().notes().join("\n");
-    assert_eq!(notes(&["period=8"]), "");
+    assert_eq!(notes(&["period=8", "dtype=f32"]), "");
+    assert!(notes(&["period=8"]).contains("a CPU emulates BF16"));
     assert!(notes(&["period=30"]).contains("only 1 of 5 slots end within 40 steps"));
     assert!(notes(&["period=8", "sequence_len=20"]).contains("samples cut at `sequence_len`"));
     fs::write(
