@@ -84,7 +84,10 @@ fn samples() -> Vec<Error> {
         ],
         Error::Device { .. } => [Error::Device { reason: reason() }],
         Error::TotalSteps { .. } => [Error::TotalSteps { method: 10, run: 20 }],
-        Error::NoValidation { .. } => [Error::NoValidation { eval_steps: NonZeroUsize::MIN }],
+        Error::NoValidation { .. } => [
+            Error::NoValidation { key: "eval_steps", value: NonZeroUsize::MIN },
+        ],
+        Error::EarlyStopping { .. } => [Error::EarlyStopping { method: "adalora" }],
         Error::MergeMismatch { .. } => [
             Error::MergeMismatch { difference: 0.02, bound: 0.001 },
         ],

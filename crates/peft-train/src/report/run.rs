@@ -211,10 +211,10 @@ mod tests {
     #[test]
     fn a_loss_that_is_not_finite_reads_back_and_is_noted() {
         let folder = tempfile::tempdir().unwrap();
-        let after = Some(Scores { accuracy: None, loss: None, items: 8 });
-        RunReport { after, ..report() }.write(folder.path()).unwrap();
-        assert_eq!(RunReport::read(folder.path()).unwrap().after, after);
-        let note = after.unwrap().note("after training").unwrap();
+        let after = Scores { accuracy: None, loss: None, items: 8 };
+        RunReport { after: Some(after), ..report() }.write(folder.path()).unwrap();
+        assert_eq!(RunReport::read(folder.path()).unwrap().after, Some(after));
+        let note = after.note("after training").unwrap();
         assert_eq!(note, "the loss on what was held back is not finite after training");
         assert_eq!(report().before.unwrap().note("before training"), None);
     }

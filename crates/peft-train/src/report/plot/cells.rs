@@ -107,3 +107,15 @@ fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
         all.len() - 1
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_of_an_expert_is_placed_in_its_layer() {
+        let place_of = |path| place(path).0;
+        assert_eq!(place_of("model.layers.3.mlp.experts.5.up_proj.weight"), 3);
+        assert_eq!(place_of("lm_head.weight"), 0);
+    }
+}

@@ -87,13 +87,6 @@ mod tests {
     }
 
     #[test]
-    fn a_module_of_an_expert_is_placed_in_its_layer() {
-        let place_of = |path| place(path).0;
-        assert_eq!(place_of("model.layers.3.mlp.experts.5.up_proj.weight"), 3);
-        assert_eq!(place_of("lm_head.weight"), 0);
-    }
-
-    #[test]
     fn a_run_without_cuts_has_no_picture() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(MetricsLog::FILE_NAME), "{\"step\":1}\n").unwrap();
