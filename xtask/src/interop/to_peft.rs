@@ -41,7 +41,11 @@ fn adapters(base: &Base) -> Result<Vec<Run>, CaseError> {
     let head = base.model.lm_head.is_some().then_some("lm_head");
     let saved: Vec<_> = ["model.norm"].into_iter().chain(head).collect();
     let lora = lora.with_output_head(Some(base.model.output_head_name().into()));
-    written.push(Trained::new(base, Lora::new(lora)?, &saved)?.written(base, "modules_to_save")?);
+    let modules = [("modules_to_save", &saved[..]), ("embeddings", &["embed_tokens"])];
+    for (name, saved) in modules {
+        let trained = Trained::new(base, Lora::new(lora.clone())?, saved)?;
+        written.push(trained.written(base, name)?);
+    }
     written.extend(adalora(base)?);
     Ok(written)
 }
