@@ -5,11 +5,12 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use burn_peft::core::device_by_name;
-use burn_peft::train::report::RunReport;
+use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::RunPlan;
 use serde_json::Value;
 
 use crate::evaluations::forget_validation;
+use crate::evaluations::still;
 use crate::support::{SAMPLES, bits, device, plan, train_config};
 use crate::{
     Make, STEPS, adalora_with_dropout, checkpoint, dora_with_dropout, launch, losia, metrics, turn,
@@ -117,6 +118,22 @@ fn several_devices_validate_where_one_does() {
         let from = checkpoint(outs[1].path(), 6);
         assert!(trained(devices, Some(&from)) == want, "{batches} batches, a validation killed");
     }
+}
+
+#[test]
+fn several_devices_stop_early_where_one_does() {
+    let _turn = turn();
+    let stopped = |devices: usize| {
+        let out = tempfile::tempdir().unwrap();
+        let mut plan = shared(&still, 2, devices, out.path(), None);
+        plan.config.eval_steps = NonZeroUsize::new(4);
+        plan.config.early_stopping_patience = NonZeroUsize::new(2);
+        let finished = launch(plan).unwrap();
+        (finished.status, finished.steps, finished.notes)
+    };
+    let (status, steps, notes) = stopped(1);
+    assert_eq!((status, steps, notes.len()), (RunStatus::Completed, 12, 1), "{notes:?}");
+    assert_eq!(stopped(2), (status, steps, notes));
 }
 
 #[test]

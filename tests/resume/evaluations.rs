@@ -148,7 +148,7 @@ fn the_best_is_the_best_on_what_is_validated_on_now() {
 }
 
 /// Never gets better: nothing changes.
-fn still(total: usize) -> (Box<dyn Method>, Value) {
+pub fn still(total: usize) -> (Box<dyn Method>, Value) {
     let lora = LoraConfig::new(total).with_learning_rate(0.0);
     let config = serde_json::to_value(&lora).unwrap();
     (Box::new(Lora::new(lora).unwrap()), config)
@@ -196,9 +196,12 @@ fn a_run_that_gets_no_better_is_completed_early_wherever_it_was_resumed() {
 fn a_run_that_gets_better_takes_all_its_steps() {
     let _turn = turn();
     let out = tempfile::tempdir().unwrap();
-    let finished = launch(patient(&losia, 5, out.path(), None)).unwrap();
+    let finished = launch(patient(&losia, 1, out.path(), None)).unwrap();
     assert_eq!((finished.status, finished.steps), (RunStatus::Completed, STEPS));
     assert!(finished.notes.is_empty());
+    let lines = metrics(out.path());
+    let losses: Vec<_> = lines.iter().filter_map(|line| line["eval_loss"].as_f64()).collect();
+    assert!(losses.len() == 5 && losses.is_sorted_by(|a, b| a > b), "{losses:?}");
 }
 
 #[test]

@@ -142,7 +142,8 @@ impl OnTerminal {
             env!("CARGO_BIN_EXE_burn-peft")
         );
         let mut script = Command::new("env");
-        script.args([HEEDING, "script", "--quiet", "--return", "--command", &command, "/dev/null"]);
+        script.args([HEEDING, "timeout", "--signal=KILL", "300"]); // unheard, it would go on
+        script.args(["script", "--quiet", "--return", "--command", &command, "/dev/null"]);
         script.current_dir(fixture.path(".")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = script.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();

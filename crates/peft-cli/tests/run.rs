@@ -75,7 +75,7 @@ fn low_rank_adapters_are_merged_and_asked_alike() {
     let fixture = Fixture::new();
     let settings = ["method=lora", "lora_r=2", "rank_pattern={ q_proj = 4 }", "learning_rate=0.01"];
     let ran = fixture.done(&[&["train", "run.toml"][..], &settings].concat());
-    let note = "note     left out of run.toml, because lora has no such settings: `period`";
+    let note = "note     left out of run.toml, because lora has no such setting or value: `period`";
     assert!(ran.stdout.contains(note), "{}", ran.stdout);
     fixture.done(&["merge", "--base", "model", "--adapter", "run/adapter", "--out", "merged"]);
     let ask = |model: &[&str]| {

@@ -24,7 +24,7 @@ fn errors() {
     std::fs::write(fixture.path("several.toml"), "method = \"lora\"\nperiod = 9\nlr = 1\n")
         .unwrap();
     std::fs::create_dir(fixture.path("empty")).unwrap();
-    let cases: [&[&str]; 22] = [
+    let cases: [&[&str]; 23] = [
         &["train", "absent.toml"],
         &["train", "several.toml"],
         &["train", "run.toml", "peroid=5"],
@@ -40,6 +40,7 @@ fn errors() {
         &["train", "run.toml", "val_set_size=0.01", "eval_steps=2"],
         &["train", "run.toml", "datasets=[{ path = 'absent.jsonl' }]"],
         &["resume", "absent"],
+        &["resume", "model"],
         &["generate", "--model", "model", "--temperature=-1", "x"],
         &["generate", "--model", "absent", "x"],
         &["merge", "--base", "model", "--adapter", "absent", "--out", "out"],

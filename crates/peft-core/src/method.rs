@@ -25,6 +25,11 @@ pub trait Method: Send {
         None
     }
 
+    /// Whether a run may end before its last step: not where something is decided at a certain one.
+    fn may_end_early(&self) -> bool {
+        true
+    }
+
     /// Decides which parameters of the catalogued model get an adapter, and starts its state.
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error>;
 
@@ -94,6 +99,10 @@ impl<T: Method + ?Sized> Method for Box<T> {
 
     fn total_steps(&self) -> Option<usize> {
         (**self).total_steps()
+    }
+
+    fn may_end_early(&self) -> bool {
+        (**self).may_end_early()
     }
 
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {

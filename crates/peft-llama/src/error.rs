@@ -236,10 +236,11 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Io { path, .. } => match path.parent().and_then(download) {
-                Some(hint) => return Some(hint),
-                None => "check that the path exists and that you may access it",
-            },
+            Self::Io { path, .. } if is_absent_model(path) => {
+                "give the folder of a model or, in a config of burn-peft, a name in the Hugging \
+                 Face cache; to get one: `hf download ORG/NAME --local-dir DIR`, and name DIR"
+            }
+            Self::Io { .. } => "check that the path exists and that you may access it",
             Self::Json { .. } | Self::Safetensors { .. } | Self::TensorRead { .. } => {
                 "the file is damaged or incomplete: download or write it again"
             }
@@ -295,20 +296,16 @@ impl Error {
     }
 }
 
-/// What to do where the folder `dir` is not there, and may be a name on the hub: `org/name`.
-fn download(dir: &Path) -> Option<String> {
-    let (org, name) = dir.to_str()?.split_once('/')?;
+/// Whether the file `path` would be in a folder that is not there, and reads like a name on the hub:
+/// `org/name`. It may as well be the path of a model that was not downloaded yet.
+fn is_absent_model(path: &Path) -> bool {
     let is_name = |part: &str| {
         let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(known)
     };
-    let may_be_name = is_name(org) && is_name(name) && !Path::new(org).exists();
-    may_be_name.then(|| {
-        format!(
-            "models are folders: if `{org}/{name}` is one on the Hugging Face hub, `hf download \
-             {org}/{name} --local-dir models/{name}`, and name `models/{name}`"
-        )
-    })
+    let dir = path.parent().filter(|dir| !dir.exists());
+    let parts = dir.and_then(Path::to_str).and_then(|dir| dir.split_once('/'));
+    parts.is_some_and(|(org, name)| is_name(org) && is_name(name))
 }
 
 fn found_names(found: &[String]) -> String {
@@ -339,13 +336,14 @@ mod tests {
         let hint = |path: &str| {
             Error::io(Path::new(path))(std::io::ErrorKind::NotFound.into()).hint().unwrap()
         };
-        let name = hint("meta-llama/Llama-2-7b-hf/config.json");
-        let command = "hf download meta-llama/Llama-2-7b-hf --local-dir models/Llama-2-7b-hf";
-        assert!(name.contains(command), "{name}");
+        let command = "hf download ORG/NAME --local-dir DIR";
+        for path in ["meta-llama/Llama-2-7b-hf/config.json", "src/absent/config.json"] {
+            assert!(hint(path).contains(command), "{path}: {}", hint(path));
+        }
         for path in ["config.json", "a/config.json", "/a/b/config.json", "../b/config.json"] {
             assert!(hint(path).starts_with("check that the path exists"), "{path}");
         }
-        assert!(hint("src/absent/config.json").starts_with("check"), "`src` is a folder here");
+        assert!(hint("src/error/config.json").starts_with("check"), "that folder is there");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use burn::tensor::Tensor;
 
 use crate::config::Problems;
 use crate::data::DataError;
+use crate::folder::{ADAPTER, CONFIG, FINAL};
+use crate::report::RunReport;
 
 /// An error of this crate. [`Error::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -208,9 +210,7 @@ pub enum Error {
     },
 
     /// A run may not end before its method has decided all that it decides at certain steps.
-    #[error(
-        "`early_stopping_patience` is no setting of `{method}`, whose ranks are cut until a certain step"
-    )]
+    #[error("`early_stopping_patience` is no setting of `{method}`, which must take all its steps")]
     EarlyStopping {
         /// The method.
         method: &'static str,
@@ -309,7 +309,11 @@ impl Error {
     /// What to do about the error, in one sentence, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { source, .. } => io_hint(source.kind()).map(str::to_owned),
+            Self::Io { path, source, .. } => {
+                let is_absent = source.kind() == io::ErrorKind::NotFound;
+                let hint = is_absent.then(|| folder_hint(path)).flatten();
+                hint.or_else(|| io_hint(source.kind()).map(str::to_owned))
+            }
             Self::Config(problems) => problems.hint(),
             Self::AdapterMisfit { .. } => {
                 Some("name the base model the adapter was trained on".into())
@@ -337,7 +341,13 @@ impl Error {
             Self::BadMetricsLine { .. } => {
                 Some("delete the line, or resume the run, which cuts the log there".into())
             }
+            Self::Method(error @ peft_core::Error::File { path, .. }) => {
+                folder_hint(path).or_else(|| error.hint())
+            }
             Self::Method(error) => error.hint(),
+            Self::Model(error @ peft_llama::Error::Io { path, .. }) => {
+                folder_hint(path).or_else(|| error.hint())
+            }
             Self::Model(error) => error.hint(),
             Self::Checkpoint { .. } => Some(
                 "resume with the settings, data and base model the run was started with, or from \
@@ -443,6 +453,23 @@ fn last_good(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(path) => format!("; the last good checkpoint is `{}`", path.display()),
         None => "; there is no checkpoint before it".into(),
+    }
+}
+
+/// What to do where the file `path` is absent because its folder is a run, or is none.
+fn folder_hint(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let folder = path.parent().filter(|folder| folder.is_dir() && !path.exists())?;
+    let (is_run, folder) = (folder.join(RunReport::FILE_NAME).exists(), folder.display());
+    match name {
+        "config.json" if is_run => {
+            Some(format!("`{folder}` is a run: give its model, `{folder}/{FINAL}`"))
+        }
+        "adapter_config.json" if is_run => Some(format!(
+            "`{folder}` is a run: give `{folder}/{ADAPTER}` or one of its checkpoints"
+        )),
+        CONFIG => Some(format!("`{folder}` is no run: it has no {CONFIG}")),
+        _ => None,
     }
 }
 

@@ -34,6 +34,7 @@ impl Fixture {
     /// Runs the command in the fixture's folder.
     pub fn run(&self, args: &[&str]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_burn-peft"))
+            .env_remove("RUST_BACKTRACE") // with it, caught panics are told too
             .args(args)
             .current_dir(self.dir.path())
             .output()

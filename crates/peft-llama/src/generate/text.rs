@@ -151,12 +151,11 @@ mod tests {
         // The model's weights are random: a text of eight letters, none of them special.
         let mut texts = (0..200).map(|seed| (seed, complete(seed, &[]).text));
         let (seed, free) = texts.find(|(_, text)| text.len() == 8).expect("letters are likely");
-        let stop = [&free[4..6], &free[2..4], ""];
-        let cut = complete(seed, &stop);
-        let stop = stop.map(String::from);
-        let end = (1..=8).find(|&end| first_of(&free[..end], &stop).is_some()).unwrap();
-        assert_eq!(cut.text, free[..first_of(&free[..end], &stop).unwrap()]);
-        assert_eq!((cut.tokens, cut.finish), (end, Finish::StopString));
+        let (later, first) = (&free[4..6], &free[2..4]);
+        let cut = complete(seed, &[later, first, ""]);
+        let at = free.find(first).unwrap().min(free.find(later).unwrap());
+        assert_eq!(cut.text, free[..at]);
+        assert_eq!((cut.tokens, cut.finish), (at + 2, Finish::StopString));
     }
 
     #[test]

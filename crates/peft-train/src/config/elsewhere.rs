@@ -21,6 +21,7 @@ const VALIDATED: Instead = Words(
     "the validation loss is measured every `eval_steps`, or without it at the end of every epoch",
 );
 const VALIDATION_BATCH: Instead = Words("validation takes batches of `micro_batch_size`, too");
+const SAVED: Instead = Words("a checkpoint is written every `save_steps`");
 const LOGGED: Instead = Words("a run always writes `metrics.jsonl`, `run.json` and `report.md`");
 
 /// Names of a run's settings.
@@ -44,12 +45,17 @@ pub(super) const RUN: &[(&str, Instead)] = &[
     ("evals_per_epoch", VALIDATED),
     ("evaluation_strategy", VALIDATED),
     ("finetuning_type", Key("method")),
+    ("flash_attention", Words("attention is computed in one way, on every device")),
     ("fp16", F16),
     (
         "gradient_checkpointing",
         Words("activations are kept: lower `micro_batch_size` or `sequence_len`"),
     ),
     ("gradient_clipping", Key("max_grad_norm")),
+    (
+        "hub_model_id",
+        Words("nothing is uploaded: `hf upload` takes `final/` or `adapter/` of the run"),
+    ),
     (
         "init_lora_weights",
         Words("use `method = \"pissa\"` for PiSSA's; lora and dora have PEFT's default"),
@@ -87,13 +93,19 @@ pub(super) const RUN: &[(&str, Instead)] = &[
         Words("a change of data, template or settings is noticed: nothing is reused wrongly"),
     ),
     ("packing", Key("sample_packing")),
+    (
+        "pad_to_sequence_len",
+        Words("rows are padded to the longest of their batch; `sample_packing` fills them"),
+    ),
     ("per_device_eval_batch_size", VALIDATION_BATCH),
     ("per_device_train_batch_size", Key("micro_batch_size")),
     ("pissa_init", Words("use `method = \"pissa\"`")),
     ("precision", Key("dtype")),
     ("rank", Key("lora_r")),
     ("report_to", LOGGED),
-    ("save_strategy", Words("a checkpoint is written every `save_steps`")),
+    ("save_strategy", SAVED),
+    ("saves_per_epoch", SAVED),
+    ("special_tokens", Words("special tokens are those of the checkpoint's tokenizer")),
     ("template", Key("chat_template")),
     ("torch_dtype", Key("dtype")),
     ("train_test_split", Key("val_set_size")),
@@ -102,6 +114,7 @@ pub(super) const RUN: &[(&str, Instead)] = &[
     ("use_pissa", Words("use `method = \"pissa\"`")),
     ("val_size", Key("val_set_size")),
     ("validation_split", Key("val_set_size")),
+    ("wandb_project", LOGGED),
     ("warmup_steps", Words("use `warmup_ratio`, the share of the steps spent warming up")),
 ];
 

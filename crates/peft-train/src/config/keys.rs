@@ -95,6 +95,10 @@ mod tests {
         for (key, want) in [
             ("use_dora", "there is no such setting: use `method = \"dora\"`"),
             ("max_seq_len", "did you mean `sequence_len`?"),
+            (
+                "saves_per_epoch",
+                "there is no such setting: a checkpoint is written every `save_steps`",
+            ),
             ("eval_batch_size", "validation takes batches of `micro_batch_size`, too"),
         ] {
             assert!(hint_of(key).ends_with(want), "{key}: {}", hint_of(key));

@@ -69,7 +69,7 @@ impl TypedConfig {
         let (file, method) = (self.file.as_deref().unwrap_or(Path::new("")), self.config.method);
         let note = || {
             let (file, keys) = (file.display(), keys.join(", "));
-            format!("left out of {file}, because {method} has no such settings: {keys}")
+            format!("left out of {file}, because {method} has no such setting or value: {keys}")
         };
         (!keys.is_empty()).then(note).into_iter().collect()
     }

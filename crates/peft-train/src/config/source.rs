@@ -27,10 +27,14 @@ impl Entry {
 
 /// The top-level keys of the TOML in `text`.
 pub(super) fn file(text: &str, path: &Path) -> Result<BTreeMap<String, Entry>, Problem> {
+    let hint = match path.extension().is_some_and(|name| name == "yml" || name == "yaml") {
+        true => "configs are TOML, not YAML: `key = \"value\"`, lists in brackets",
+        false => "strings stand in quotes, lists in brackets: `key = \"value\"`",
+    };
     let broken = |error: toml::de::Error| Problem {
         place: Some(place(text, path, error.span().map_or(0, |span| span.start))),
         message: format!("not TOML: {}", error.message().replace('\n', ", ")),
-        hint: Some("strings stand in quotes, lists in brackets: `key = \"value\"`".into()),
+        hint: Some(hint.into()),
     };
     let spans = DeTable::parse(text).map_err(broken)?;
     let spans = spans.get_ref();
@@ -117,6 +121,15 @@ mod tests {
             assert_eq!(problem.place, Some(Place::Line("run.toml".into(), line)), "{problem}");
             assert!(problem.message.starts_with("not TOML: "), "{problem}");
         }
+    }
+
+    #[test]
+    fn yaml_is_told_that_configs_are_toml() {
+        let hint = |name: &str| file("a: 1\n", Path::new(name)).unwrap_err().hint.unwrap();
+        for name in ["run.yml", "run.yaml"] {
+            assert!(hint(name).starts_with("configs are TOML, not YAML"), "{name}");
+        }
+        assert!(hint("run.toml").starts_with("strings stand in quotes"));
     }
 
     #[test]

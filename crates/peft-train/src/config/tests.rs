@@ -261,7 +261,8 @@ fn another_method_leaves_out_what_is_the_file_s_own() {
     let typed = parse(file, &["method=lora", "lora_r=4"]).unwrap();
     let TrainingConfig { period, lr_scheduler, learning_rate, lora_r, .. } = typed.config;
     assert_eq!((period, lr_scheduler, learning_rate, lora_r), (None, None, Some(0.5), Some(4)));
-    let note = "left out of run.toml, because lora has no such settings: `lr_scheduler`, `period`";
+    let note = "left out of run.toml, because lora has no such setting or value: `lr_scheduler`, \
+                `period`";
     assert_eq!(typed.notes(), [note]);
 
     let typed = parse(file, &["method=losia"]).unwrap();

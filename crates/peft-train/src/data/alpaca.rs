@@ -37,6 +37,7 @@ fn history<'a>(object: &Object<'a>) -> Result<Vec<[&'a str; 2]>, Problem> {
         |key: String, expected, found| Problem::WrongType { key, expected, found: kind(found) };
     let list = match object.optional(KEY) {
         None => return Ok(Vec::new()),
+        Some(Value::String(empty)) if empty.is_empty() => return Ok(Vec::new()), // a cell of CSV
         Some(Value::Array(list)) => list,
         Some(other) => return Err(wrong(name.into(), "an array", other)),
     };
@@ -73,6 +74,7 @@ mod tests {
             json!({}),
             json!({ "input": null, "system": null, "history": null }),
             json!({ "input": "", "system": "", "history": [] }),
+            json!({ "input": "", "system": "", "history": "" }),
         ] {
             assert_eq!(read(more).unwrap(), Example::completion(PROMPT, "3"));
         }

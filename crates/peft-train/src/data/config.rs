@@ -61,10 +61,14 @@ impl DatasetConfig {
         let formats: Vec<_> = self.format.map_or(DataFormat::ALL.into(), |format| vec![format]);
         let keys = |format: &DataFormat| [format.required_keys(), format.optional_keys()].concat();
         let known: Vec<_> = formats.iter().flat_map(keys).collect();
-        match self.columns.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => {
-                let expected = format!("names for {}", known.join(", "));
-                Err(self.refuse("columns", format!("a name for `{key}`"), expected))
+        match self.columns.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            Some((key, column)) => {
+                let of = self.format.map_or("some format".into(), |format| format.to_string());
+                let expected = format!(
+                    "names of columns by keys of {of}, which has {} and no `{key}`",
+                    known.join(", ")
+                );
+                Err(self.refuse("columns", format!("{{ {key} = {column:?} }}"), expected))
             }
             None => Ok(()),
         }
@@ -140,8 +144,8 @@ mod tests {
         let config = DatasetConfig { columns, format, ..DatasetConfig::new("a.jsonl") };
         assert_eq!(
             config.check().unwrap_err().to_string(),
-            "dataset `a.jsonl`: `columns` is a name for `prompt`, expected names for instruction, \
-             output, input, system, history"
+            "dataset `a.jsonl`: `columns` is { prompt = \"query\" }, expected names of columns by \
+             keys of alpaca, which has instruction, output, input, system, history and no `prompt`"
         );
     }
 }

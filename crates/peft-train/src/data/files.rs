@@ -13,9 +13,14 @@ const SPLITS: [&str; 9] =
 
 /// The data files below the folder `dir`, links followed, in order of their names.
 pub(super) fn in_folder(dir: &Path, config: &DatasetConfig) -> Result<Vec<PathBuf>, Error> {
+    Ok(select(names(dir)?, config)?.into_iter().map(|file| dir.join(file)).collect())
+}
+
+/// Paths in the folder `dir` of all files below it, links followed.
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let mut files = Vec::new();
     list(dir, "", &mut files)?;
-    Ok(select(files, config)?.into_iter().map(|file| dir.join(file)).collect())
+    Ok(files)
 }
 
 /// Of `files`, paths with slashes in a folder or repository, those of the configuration and split

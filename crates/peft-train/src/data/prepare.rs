@@ -110,17 +110,14 @@ fn find(config: &DatasetConfig, hub: &Hub) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-/// Whether `path` has the form `org/name`, which no file with an extension has, and nothing in a folder of
-/// this machine.
+/// Whether `path` has the form `org/name`, which no file with an extension has.
 pub(crate) fn is_hub_name(path: &str) -> bool {
     let is_name = |part: &str| {
         let mut chars = part.chars();
         chars.next().is_some_and(|first| first.is_ascii_alphanumeric() || first == '_')
             && chars.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    let of_hub = |(org, name): (&str, &str)| {
-        is_name(org) && is_name(name) && !has_extension(name) && !Path::new(org).is_dir()
-    };
+    let of_hub = |(org, name): (&str, &str)| is_name(org) && is_name(name) && !has_extension(name);
     path.split_once('/').is_some_and(of_hub)
 }
 
@@ -255,7 +252,6 @@ mod tests {
             "../x",
             "a/",
             "a b/c",
-            "src/absent", // in a folder that is here
         ] {
             assert!(!is_hub_name(path), "{path}");
         }

@@ -111,6 +111,27 @@ fn samples() -> Vec<Error> {
 }
 
 #[test]
+fn a_run_in_place_of_something_else_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, run) = (|name: &str| dir.path().join(name), dir.path().display());
+    let model = Error::from(peft_llama::Error::Io {
+        path: path("config.json"),
+        source: ErrorKind::NotFound.into(),
+    });
+    let adapter = Error::from(peft_core::Error::File {
+        path: path("adapter_config.json"),
+        problem: "it is absent".into(),
+        hint: "check the path",
+    });
+    let none = Error::read(&path("config.toml"))(ErrorKind::NotFound.into());
+    assert_eq!(adapter.hint().unwrap(), "check the path");
+    assert_eq!(none.hint().unwrap(), format!("`{run}` is no run: it has no config.toml"));
+    std::fs::write(path("run.json"), "{}").unwrap();
+    assert!(model.hint().unwrap().ends_with(&format!("give its model, `{run}/final`")));
+    assert!(adapter.hint().unwrap().contains(&format!("give `{run}/adapter` or one")));
+}
+
+#[test]
 fn texts() {
     let text = |error: Error| match error.hint() {
         Some(hint) => format!("{error}\nhint: {hint}\n"),

@@ -79,10 +79,14 @@ fn rate_line(method: &MethodSettings, steps: Steps, config: &TrainingConfig) -> 
              whenever a subnet moves; `warmup_ratio` plays no part",
             losia.period
         ),
-        (MethodSettings::Losia(losia), LrShape::CosineRestarts) => format!(
-            "{warm}, down to {end:e}; {} steps of warm-up whenever a subnet moves",
-            losia.period
-        ),
+        (MethodSettings::Losia(losia), LrShape::CosineRestarts) => {
+            // A subnet's first period is one of warm-up, too, whatever the run's warm-up.
+            let (first, again) = (warmup.max(losia.period), losia.period);
+            format!(
+                "rate {peak:e} after {first} steps of warm-up, down to {end:e}; {again} steps of \
+                 warm-up whenever a subnet moves"
+            )
+        }
         (_, LrShape::Linear) => format!("{warm}, down to {end:e} in a line"),
         (_, LrShape::Constant) => warm,
         _ => format!("{warm}, down to {end:e}"),
@@ -204,6 +208,15 @@ mod tests {
             let want = format!("rate 2e-4 after 10 steps of warm-up{end}");
             assert_eq!(rate_line(&method, STEPS, &config), want);
         }
+    }
+
+    #[test]
+    fn a_subnet_s_first_period_is_one_of_warm_up() {
+        let lr_scheduler = Some(LrShape::CosineRestarts);
+        let config = TrainingConfig { lr_scheduler, warmup_ratio: 0.0, ..config(&[]) };
+        let want = "rate 2e-4 after 20 steps of warm-up, down to 2e-5; 20 steps of warm-up \
+                    whenever a subnet moves";
+        assert_eq!(rate_line(&losia(20), STEPS, &config), want);
     }
 
     #[test]

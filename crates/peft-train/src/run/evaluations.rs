@@ -8,7 +8,7 @@ pub(super) struct Evaluations {
     pub best: Option<Best>,
     /// Validations since the best one.
     pub since_best: usize,
-    /// Steps, taken or skipped, up to which none is missing.
+    /// Steps, taken or skipped, when the last one was, or the run began.
     pub windows: usize,
 }
 

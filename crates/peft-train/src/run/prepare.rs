@@ -132,9 +132,8 @@ fn check_schedules(plan: &RunPlan<'_>) -> Result<(), Error> {
 
 /// Validations that were asked for would not take place, or end a run before its method is done.
 fn check_validation(plan: &RunPlan<'_>) -> Result<(), Error> {
-    let method = plan.method.name();
-    if plan.config.early_stopping_patience.is_some() && method == "adalora" {
-        return Err(Error::EarlyStopping { method });
+    if plan.config.early_stopping_patience.is_some() && !plan.method.may_end_early() {
+        return Err(Error::EarlyStopping { method: plan.method.name() });
     }
     match plan.config.asks_for_validation().filter(|_| plan.valid_samples.is_empty()) {
         Some((key, value)) => Err(Error::NoValidation { key, value }),

@@ -93,6 +93,10 @@ impl Method for AdaLora {
         Some(self.config.total_steps)
     }
 
+    fn may_end_early(&self) -> bool {
+        false // before its last cut it would be LoRA
+    }
+
     fn attach(&mut self, catalogue: &Catalogue) -> Result<Attachments, Error> {
         self.given.place(catalogue)?;
         let (mut attachments, mut targets) = (Attachments::default(), Vec::new());

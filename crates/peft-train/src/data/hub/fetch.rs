@@ -6,9 +6,10 @@ use std::path::{Component, Path};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::{UNFINISHED, repo_folder};
+use super::{listing, repo_folder};
 use crate::Error;
 use crate::data::{DataError, DatasetConfig, files};
+use crate::report::write_atomic;
 
 /// Where the hub is, and as whom to ask.
 #[derive(Clone, Default)]
@@ -47,17 +48,18 @@ impl Remote {
         let (id, revision) = (config.path.clone(), config.revision.clone());
         let repo = Repo::with_revision(id, RepoType::Dataset, revision);
         let api = builder.build().map_err(failed)?.repo(repo);
-        let siblings = api.info().map_err(failed)?.siblings.into_iter();
-        let files = siblings.map(|sibling| sibling.rfilename).filter(|file| stays_inside(file));
-        let files = files::select(files.collect(), config)?;
-        let folder = repo_folder(cache, "datasets", &config.path);
-        let unfinished = folder.join(UNFINISHED);
-        std::fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
-        std::fs::write(&unfinished, "").map_err(Error::write(&unfinished))?;
-        for file in files {
+        let info = api.info().map_err(failed)?;
+        let names = info.siblings.into_iter().map(|sibling| sibling.rfilename);
+        let names: Vec<String> = names.filter(|file| stays_inside(file)).collect();
+        let repo = repo_folder(cache, "datasets", &config.path);
+        let listing = listing(&repo, Path::new(&info.sha));
+        let folder = listing.parent().unwrap_or(&repo);
+        std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        write_atomic(&listing, names.join("\n").as_bytes())?;
+        for file in files::select(names, config)? {
             api.get(&file).map_err(failed)?;
         }
-        std::fs::remove_file(&unfinished).map_err(Error::write(&unfinished))
+        Ok(())
     }
 }
 
@@ -159,17 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_that_failed_is_marked_until_one_succeeds() {
+    fn a_split_whose_fetch_failed_is_not_taken_and_others_are() {
         let (endpoint, _asked) = serve();
         let cache = tempfile::tempdir().unwrap();
         let hub = hub(endpoint, cache.path());
-        let dev = DatasetConfig { split: "dev".into(), ..DatasetConfig::new("org/name") };
-        assert!(matches!(hub.dataset(&dev), Err(Error::Data(DataError::Fetch { .. }))));
         let train = DatasetConfig::new("org/name");
-        let error = Hub::offline(cache.path()).dataset(&train).unwrap_err().to_string();
-        assert!(error.contains("not finished"), "{error}");
+        let dev = DatasetConfig { split: "dev".into(), ..train.clone() };
+        assert!(matches!(hub.dataset(&dev), Err(Error::Data(DataError::Fetch { .. }))));
         hub.dataset(&train).unwrap();
-        Hub::offline(cache.path()).dataset(&train).unwrap();
+        let offline = Hub::offline(cache.path());
+        offline.dataset(&train).unwrap();
+        let error = offline.dataset(&dev).unwrap_err().to_string();
+        assert!(error.contains("`dev/absent.jsonl` was not fetched"), "{error}");
     }
 
     #[test]

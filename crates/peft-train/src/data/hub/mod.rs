@@ -3,6 +3,7 @@
 #[cfg(feature = "hub")]
 mod fetch;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -85,22 +86,23 @@ impl Hub {
         if !folder.is_dir() {
             return Err(not_cached("it was never fetched".into()).into());
         }
-        let unfinished = folder.join(UNFINISHED);
-        if unfinished.exists() {
-            let marker = unfinished.display();
-            let reason = format!("fetching it was not finished, as `{marker}` says");
-            return Err(not_cached(reason).into());
-        }
         let Some(snapshot) = snapshot(&folder, &config.revision) else {
             return Err(not_cached("no snapshot of this revision is there".into()).into());
         };
-        match files::in_folder(&snapshot, config) {
+        let listed = std::fs::read_to_string(listing(&folder, &snapshot)).unwrap_or_default();
+        let names: BTreeSet<_> =
+            files::names(&snapshot)?.into_iter().chain(listed.lines().map(String::from)).collect();
+        let chosen = match files::select(names.into_iter().collect(), config) {
             // The snapshot may lack what was never asked for.
-            Err(Error::Data(DataError::NoDataFiles { reason, .. })) => {
+            Err(DataError::NoDataFiles { reason, .. }) => {
                 let reason = format!("no data file for split `{}`, {reason}", config.split);
-                Err(not_cached(reason).into())
+                return Err(not_cached(reason).into());
             }
-            files => files,
+            chosen => chosen?,
+        };
+        match chosen.iter().find(|file| !snapshot.join(file).exists()) {
+            Some(missing) => Err(not_cached(format!("`{missing}` was not fetched")).into()),
+            None => Ok(chosen.iter().map(|file| snapshot.join(file)).collect()),
         }
     }
 
@@ -117,14 +119,17 @@ impl Hub {
             (true, false) => "name one of its splits as `split`, or one of its folders as `name`",
             (false, _) => {
                 "this build has no feature `hub`: fetch it by `hf download --repo-type dataset`, \
-                 removing the mark of an unfinished one, or give the path of a file"
+                 or give the path of a file"
             }
         }
     }
 }
 
-/// A file beside the snapshots of a dataset that is being fetched: there may be a part of it only.
-const UNFINISHED: &str = ".unfinished";
+/// Names of all files of a dataset, one in a line, for the commit whose snapshot is given: written before
+/// any of them is fetched, so that a part is never taken for the whole.
+fn listing(repo: &Path, snapshot: &Path) -> PathBuf {
+    repo.join(".listings").join(snapshot.file_name().unwrap_or_default())
+}
 
 fn repo_folder(cache: &Path, kind: &str, name: &str) -> PathBuf {
     cache.join(format!("{kind}--{}", name.replace('/', "--")))
@@ -200,14 +205,17 @@ mod tests {
     }
 
     #[test]
-    fn a_dataset_that_was_not_fetched_to_its_end_is_not_taken() {
-        let dir = cache(&[("train-0.jsonl", "{\"text\":\"a\"}")]);
-        let marker = dir.path().join("datasets--org--name").join(UNFINISHED);
-        std::fs::write(&marker, "").unwrap();
-        let error = Hub::offline(dir.path()).dataset(&dataset()).unwrap_err().to_string();
-        assert!(error.contains("fetching it was not finished"), "{error}");
-        std::fs::remove_file(marker).unwrap();
-        Hub::offline(dir.path()).dataset(&dataset()).unwrap();
+    fn a_split_that_was_not_fetched_to_its_end_is_not_taken() {
+        let dir = cache(&[("train/a.jsonl", "{\"text\":\"a\"}"), ("test/a.jsonl", "")]);
+        let listings = dir.path().join("datasets--org--name/.listings");
+        std::fs::create_dir(&listings).unwrap();
+        let all = "train/a.jsonl\ntest/a.jsonl\ntest/b.jsonl\n";
+        std::fs::write(listings.join("abc123"), all).unwrap();
+        let hub = Hub::offline(dir.path());
+        assert_eq!(hub.dataset(&dataset()).unwrap().len(), 1);
+        let test = DatasetConfig { split: "test".into(), ..dataset() };
+        let error = hub.dataset(&test).unwrap_err().to_string();
+        assert!(error.contains("`test/b.jsonl` was not fetched"), "{error}");
     }
 
     #[test]

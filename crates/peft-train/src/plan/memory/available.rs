@@ -31,7 +31,7 @@ impl Available {
     }
 
     /// What both have.
-    fn within(self, other: Self) -> Self {
+    pub(super) fn within(self, other: Self) -> Self {
         Self { free: self.free.min(other.free), total: self.total.min(other.total) }
     }
 }

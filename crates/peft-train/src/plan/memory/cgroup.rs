@@ -11,10 +11,10 @@ type Names = [&'static str; 3];
 const VERSION_2: Names = ["memory.max", "memory.current", "inactive_file"];
 const VERSION_1: Names = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"];
 
-/// The tightest limit of the groups that a process is in, and of those around them. `root` is where they
+/// What is left by the limits of the groups that a process is in, and of those around them. `root` is where they
 /// are mounted, `groups` what `/proc/self/cgroup` says. In a container only the root may be there.
 pub(super) fn limit(root: &Path, groups: &str) -> Option<Available> {
-    groups.lines().filter_map(|group| of_group(root, group)).min_by_key(|found| found.total)
+    groups.lines().filter_map(|group| of_group(root, group)).reduce(Available::within)
 }
 
 /// `group` is `number:controllers:/path`; version 2 has no controllers.
@@ -28,7 +28,7 @@ fn of_group(root: &Path, group: &str) -> Option<Available> {
     };
     let folder = root.join(path);
     let around = folder.ancestors().take_while(|folder| folder.starts_with(&root));
-    around.filter_map(|folder| read(folder, names)).min_by_key(|found| found.total)
+    around.filter_map(|folder| read(folder, names)).reduce(Available::within)
 }
 
 fn read(folder: &Path, [limit, used, cache]: Names) -> Option<Available> {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_limit_counts() {
+    fn every_limit_counts() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         group(&root.join("job/step"), VERSION_2, ["max\n", "900\n", "0"]);
@@ -64,7 +64,9 @@ mod tests {
         assert_eq!(limit(root, groups), Some(Available { free: 400, total: 1000 }));
         group(&root.join("memory"), VERSION_1, ["500\n", "100\n", "40"]);
         let both = format!("9:cpu,memory:/elsewhere\n3:cpuset:/\n{groups}");
-        assert_eq!(limit(root, &both), Some(Available { free: 440, total: 500 }));
+        assert_eq!(limit(root, &both), Some(Available { free: 400, total: 500 }));
+        group(&root.join("job/step"), VERSION_2, ["800\n", "100\n", "0"]);
+        assert_eq!(limit(root, groups), Some(Available { free: 400, total: 800 }), "of the job");
     }
 
     #[test]

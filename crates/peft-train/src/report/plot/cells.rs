@@ -1,5 +1,6 @@
 //! A number for each weight, by layer and kind of module, and how they went over the run.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::path::PathBuf;
 
@@ -28,9 +29,11 @@ pub(super) struct Cells {
 impl Cells {
     /// Those of weights, by path.
     pub fn of<'a>(values: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
-        let mut cells = Self { layers: vec![], modules: vec![], values: vec![] };
-        for (path, value) in values {
-            let (layer, module) = place(path);
+        let placed: Vec<_> = values.into_iter().map(|(path, value)| (place(path), value)).collect();
+        let layers: BTreeSet<usize> = placed.iter().map(|((layer, _), _)| *layer).collect();
+        let mut cells =
+            Self { layers: layers.into_iter().collect(), modules: vec![], values: vec![] };
+        for ((layer, module), value) in placed {
             let column = position(&mut cells.layers, layer);
             let row = position(&mut cells.modules, module);
             cells.values.push((column, row, value));

@@ -11,7 +11,6 @@ use super::manifest::{CheckpointManifest, Progress};
 use super::{OPTIMIZER, STATE, STATE_META, tensors};
 use crate::Error;
 use crate::run::identity::RunIdentity;
-use crate::staged;
 
 /// The newest checkpoint of an output folder that is whole.
 #[derive(Debug, Default)]
@@ -23,17 +22,16 @@ pub struct LatestCheckpoint {
 }
 
 /// Finds the newest checkpoint in `output_dir` whose files are all what its manifest says. Every
-/// file of the candidates is read once. One that a killed process had moved away to replace it is put
-/// back first.
+/// file of the candidates is read once. Nothing is changed: what a killed process had moved away to
+/// replace it is put back when the run goes on.
 ///
 /// # Errors
-/// [`Error::Io`] if the folder cannot be read, or not be put in order.
+/// [`Error::Io`] if the folder cannot be read.
 pub fn latest_checkpoint(output_dir: &Path) -> Result<LatestCheckpoint, Error> {
     let mut latest = LatestCheckpoint::default();
     if !output_dir.exists() {
         return Ok(latest);
     }
-    staged::clean_up(output_dir)?;
     for (_, path) in list(output_dir)?.into_iter().rev() {
         match CheckpointManifest::read(&path).and_then(|manifest| manifest.verify(&path)) {
             Ok(()) => {
@@ -196,17 +194,6 @@ mod tests {
             manifest.files.remove(name);
             manifest.write(&path).unwrap();
         }
-    }
-
-    #[test]
-    fn a_checkpoint_that_was_being_replaced_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        write_at(dir.path(), 5);
-        let path = write_at(dir.path(), 7);
-        let old = dir.path().join(".staged-a1b2c3/old");
-        std::fs::create_dir_all(&old).unwrap();
-        std::fs::rename(&path, old.join("checkpoint-7")).unwrap();
-        assert_eq!(latest_checkpoint(dir.path()).unwrap().path, Some(path));
     }
 
     #[test]
