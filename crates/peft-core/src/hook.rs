@@ -52,18 +52,12 @@ pub fn embedding(layer: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
 /// An output head that shares an embedding's weight, `E: [vocab, d_model]`: `logits = x · Eᵀ`,
 /// `[.., d_model]` to `[.., vocab]`.
 pub fn tied_head<const D: usize>(layer: &Embedding, hidden: Tensor<D>) -> Tensor<D> {
-    let block = on_activations(layer);
-    let weight = match block {
-        Some(_) => layer.weight.base(),
-        None => layer.weight.val(),
-    };
     let mut shape = hidden.dims();
     let x = flat(hidden); // [n, d_model]
-    let logits = x.clone().matmul(weight.transpose()); // [n, vocab]
-    let logits = match block {
-        Some(block) => block.forward_transposed(x, logits),
-        None => logits,
-    };
+    let logits = match on_activations(layer) {
+        Some(block) => block.forward_transposed(x, layer.weight.base()),
+        None => x.matmul(layer.weight.val().transpose()),
+    }; // [n, vocab]
     shape[D - 1] = logits.dims()[1];
     logits.reshape(shape)
 }

@@ -55,7 +55,7 @@ impl Adapter {
     /// `x · W'` for `x: [n, rows of W]`, where `W'` is the effective weight.
     pub fn forward(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Subnet(subnet) => subnet.forward(x.clone(), x.matmul(weight)),
+            Self::Subnet(subnet) => subnet.forward(x, weight),
             Self::Lora(lora) => lora.forward(x, weight),
             Self::AdaLora(adalora) => adalora.forward(x, weight),
         }

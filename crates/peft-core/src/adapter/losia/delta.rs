@@ -3,6 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 
+use super::product::{Block, has_product, product};
 use crate::subnet::Subnet;
 
 /// `ΔW`, zero but for a block: `ΔW[rows × cols] = delta`.
@@ -46,15 +47,32 @@ impl SubnetDelta {
         add_block(base, self.rows.val(), self.cols.val(), delta)
     }
 
-    /// Keeps only `x[:, rows]` for the backward pass.
-    pub(crate) fn forward(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
-        let update = self.pick(x, 0).matmul(self.delta_as(&y)); // [n, c]
-        self.scatter(y, 1, update)
+    /// `x · (W + ΔW)`. Keeps only `x[:, rows]` for the backward pass.
+    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        let delta = self.delta_as(&x);
+        self.product(x, weight, delta, [0, 1])
     }
 
-    pub(crate) fn forward_transposed(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
-        let update = self.pick(x, 1).matmul(self.delta_as(&y).transpose()); // [n, r]
-        self.scatter(y, 0, update)
+    /// `x · (W + ΔW)ᵀ`. Keeps only `x[:, cols]` for the backward pass.
+    pub(crate) fn forward_transposed(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        let delta = self.delta_as(&x).transpose();
+        self.product(x, weight.transpose(), delta, [1, 0])
+    }
+
+    /// Of a matrix whose rows and columns are the dimensions `from` and `to` of `W`.
+    fn product(
+        &self,
+        x: Tensor<2>,
+        weight: Tensor<2>,
+        delta: Tensor<2>,
+        [from, to]: [usize; 2],
+    ) -> Tensor<2> {
+        if !self.all(from) && has_product(x.device()) {
+            let [rows, cols] = [from, to].map(|dim| self.indices(dim).val());
+            return product(x, weight, Block { rows, cols, delta });
+        }
+        let update = self.pick(x.clone(), from).matmul(delta);
+        self.scatter(x.matmul(weight), to, update)
     }
 
     pub(crate) fn look_up(&self, ids: Tensor<1, Int>, y: Tensor<2>) -> Tensor<2> {

@@ -4,6 +4,7 @@
 mod config;
 mod delta;
 mod method;
+mod product;
 mod record;
 mod select;
 mod slot;
