@@ -64,6 +64,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    burn_peft::train::compute_on_this_thread();
     run(&Args::parse()).map_or_else(common::failed, |()| ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@
 //! [`Run`](run::Run) trains a model with a method through `SupervisedTraining`, [`evaluate()`] scores
 //! it, and [`report`] is what a run leaves in its output folder for other programs.
 
+mod compute;
 pub mod config;
 pub mod data;
 mod error;
@@ -22,6 +23,7 @@ mod staged;
 mod trained;
 mod verify;
 
+pub use compute::compute_on_this_thread;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use folder::{write_adapter, write_model};
