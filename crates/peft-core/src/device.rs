@@ -51,6 +51,15 @@ pub fn is_cpu(device: &Device) -> bool {
     false
 }
 
+/// How many bytes of memory the GPU `device` has, if it is one that tells.
+pub fn gpu_memory(device: &Device) -> Option<u64> {
+    match device.clone().inner().as_dispatch() {
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        burn::backend::DispatchDevice::Cube(gpu) => gpu.client().properties().memory.max_memory(),
+        _ => None,
+    }
+}
+
 /// The first device there is, the fastest backends first.
 fn automatic() -> Option<Device> {
     let found = None;

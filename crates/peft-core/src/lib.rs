@@ -58,7 +58,7 @@ mod visit;
 
 pub use adapters::Adapters;
 pub use catalogue::{Catalogue, ParamInfo};
-pub use device::{device_by_name, is_cpu, multiplies_in_f32};
+pub use device::{device_by_name, gpu_memory, is_cpu, multiplies_in_f32};
 pub use error::Error;
 pub use host::to_host;
 pub use importance::{Importance, Sensitivity};

@@ -5,7 +5,7 @@ use std::fmt;
 use indicatif::{DecimalBytes, HumanCount};
 use peft_core::Outline;
 
-use super::{Plan, schedule};
+use super::{Available, Plan, schedule};
 use crate::data::PreparedDataset;
 
 impl fmt::Display for Plan {
@@ -89,7 +89,12 @@ impl Plan {
 
     fn memory_line(&self) -> String {
         let available = match self.available {
-            Some(available) => format!("{} free", DecimalBytes(available.free as u64)),
+            Some(Available { free: Some(free), .. }) => {
+                format!("{} free", DecimalBytes(free as u64))
+            }
+            Some(Available { free: None, total }) => {
+                format!("{} on the device", DecimalBytes(total as u64))
+            }
             None => "the device does not tell how much it has".into(),
         };
         format!(

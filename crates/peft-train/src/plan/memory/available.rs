@@ -10,19 +10,20 @@ use super::cgroup;
 /// Memory of a device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Available {
-    /// What is free, or can be freed by the system.
-    pub free: usize,
+    /// What is free, or can be freed by the system, if that is known.
+    pub free: Option<usize>,
     /// All there is.
     pub total: usize,
 }
 
 impl Available {
     /// The memory of `device`: for a CPU backend that of the machine, or of the container or batch job
-    /// where there is less, as far as the system tells it (Linux does). Burn tells how much a GPU has
-    /// only to those who extend its backends (its feature `extension`).
+    /// where there is less, as far as the system tells it (Linux does). For a GPU all it has, if it
+    /// tells.
     pub fn on(device: &Device) -> Option<Self> {
         if !peft_core::is_cpu(device) {
-            return None;
+            let total = usize::try_from(peft_core::gpu_memory(device)?).ok()?;
+            return Some(Self { free: None, total });
         }
         let machine = parse(&read_to_string("/proc/meminfo").ok()?)?;
         let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -32,7 +33,8 @@ impl Available {
 
     /// What both have.
     pub(super) fn within(self, other: Self) -> Self {
-        Self { free: self.free.min(other.free), total: self.total.min(other.total) }
+        let free = self.free.into_iter().chain(other.free).min();
+        Self { free, total: self.total.min(other.total) }
     }
 }
 
@@ -42,7 +44,7 @@ fn parse(meminfo: &str) -> Option<Available> {
         let kibibytes: usize = line.trim().strip_suffix(" kB")?.parse().ok()?;
         kibibytes.checked_mul(1024)
     };
-    Some(Available { free: bytes("MemAvailable:")?, total: bytes("MemTotal:")? })
+    Some(Available { free: Some(bytes("MemAvailable:")?), total: bytes("MemTotal:")? })
 }
 
 #[cfg(test)]
@@ -52,9 +54,9 @@ mod tests {
     #[test]
     fn total_and_free_memory_are_read_in_bytes() {
         let meminfo = "MemTotal:       16 kB\nMemFree:        1 kB\nMemAvailable:   8 kB\n";
-        assert_eq!(parse(meminfo), Some(Available { free: 8 * 1024, total: 16 * 1024 }));
-        let limit = Available { free: 9000, total: 10_000 };
-        let within = Available { free: 8 * 1024, total: 10_000 };
+        assert_eq!(parse(meminfo), Some(Available { free: Some(8 * 1024), total: 16 * 1024 }));
+        let limit = Available { free: Some(9000), total: 10_000 };
+        let within = Available { free: Some(8 * 1024), total: 10_000 };
         assert_eq!(parse(meminfo).unwrap().within(limit), within);
         assert_eq!(parse("MemTotal: 16 kB\n"), None);
         assert_eq!(parse("MemTotal: 16 kB\nMemAvailable: much\n"), None);
@@ -66,7 +68,8 @@ mod tests {
         let device = peft_core::device_by_name("flex").unwrap();
         for device in [device.clone().autodiff(), device] {
             let available = Available::on(&device).unwrap();
-            assert!(0 < available.free && available.free < available.total, "{available:?}");
+            let free = available.free.unwrap();
+            assert!(0 < free && free < available.total, "{available:?}");
         }
     }
 }

@@ -38,7 +38,7 @@ fn read(folder: &Path, [limit, used, cache]: Names) -> Option<Available> {
     let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
     let cache = lines.find(|(name, _)| *name == cache).and_then(|(_, n)| n.parse().ok());
     let used = bytes(used)?.saturating_sub(cache.unwrap_or(0));
-    Some(Available { free: total.saturating_sub(used), total })
+    Some(Available { free: Some(total.saturating_sub(used)), total })
 }
 
 #[cfg(test)]
@@ -61,12 +61,16 @@ mod tests {
         group(&root.join("job/step"), VERSION_2, ["max\n", "900\n", "0"]);
         group(&root.join("job"), VERSION_2, ["1000\n", "900\n", "300"]);
         let groups = "0::/job/step\n";
-        assert_eq!(limit(root, groups), Some(Available { free: 400, total: 1000 }));
+        assert_eq!(limit(root, groups), Some(Available { free: Some(400), total: 1000 }));
         group(&root.join("memory"), VERSION_1, ["500\n", "100\n", "40"]);
         let both = format!("9:cpu,memory:/elsewhere\n3:cpuset:/\n{groups}");
-        assert_eq!(limit(root, &both), Some(Available { free: 400, total: 500 }));
+        assert_eq!(limit(root, &both), Some(Available { free: Some(400), total: 500 }));
         group(&root.join("job/step"), VERSION_2, ["800\n", "100\n", "0"]);
-        assert_eq!(limit(root, groups), Some(Available { free: 400, total: 800 }), "of the job");
+        assert_eq!(
+            limit(root, groups),
+            Some(Available { free: Some(400), total: 800 }),
+            "of the job"
+        );
     }
 
     #[test]

@@ -74,13 +74,16 @@ pub(super) fn check(
         let hint = "train in bf16, with fewer trained parameters, or on another device";
         return Err(Problems(vec![typed.problem("device", message, Some(hint.into()))]).into());
     }
-    let needs_more = estimate.total() > free;
-    Ok(needs_more.then(|| {
+    let (left, are) = match free {
+        Some(free) => (free, "are free"),
+        None => (total, "are all there is"),
+    };
+    Ok((estimate.total() > left).then(|| {
         format!(
-            "a step may need {} and {} are free: lower `micro_batch_size` or `sequence_len` if it \
-             runs out",
+            "a step may need {} and {} {are}: lower `micro_batch_size` or `sequence_len` if it runs \
+             out",
             DecimalBytes(estimate.total() as u64),
-            DecimalBytes(free as u64),
+            DecimalBytes(left as u64),
         )
     }))
 }
