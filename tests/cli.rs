@@ -235,7 +235,7 @@ fn bad_lines_are_skipped_when_asked() {
     append(&fixture, "not json");
     let output = fixture.run(&["--skip-bad-lines", "--max-steps", "1"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 malformed lines"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 left out as malformed"));
 }
 
 /// The type of the weights of the checkpoint in `dir`, as its `config.json` says.

@@ -95,6 +95,11 @@ impl Command {
 fn conform(dirs: &[PathBuf], device: &str) -> Result<bool, CaseError> {
     let device = peft_core::device_by_name(device)?;
     println!("device {device:?}");
+    if !peft_core::multiplies_in_f32(&device) {
+        println!(
+            "it multiplies f32 in TF32: products are off by more than the tolerances, made for f32"
+        );
+    }
     let mut passed = true;
     for dir in conform::find(dirs)? {
         match conform::run(&dir, &device) {

@@ -118,6 +118,15 @@ fn they_are_counted_and_have_a_learning_rate_of_their_own() {
 }
 
 #[test]
+fn what_is_not_finite_is_not_merged() {
+    let (tuner, mut model) = attach(blocks_only(), &["head"], Mlp::new(&device(), true)).unwrap();
+    let bias = model.head.bias.take().expect("a bias");
+    model.head.bias = Some(bias.map(|bias| bias.detach().add_scalar(f32::INFINITY)));
+    let error = tuner.merge(model).unwrap_err();
+    assert_eq!(error, Error::NotFinite { path: "head.bias".into(), step: 0 });
+}
+
+#[test]
 fn an_adapted_weight_cannot_also_be_trained_densely() {
     let head = || blocks_only().with_output_dim_factor(0.5); // asked for by itself
     for (config, saved, path) in [(head(), "head", "head"), (config(), "ead", "head")] {

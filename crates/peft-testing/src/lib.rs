@@ -1,6 +1,7 @@
 //! The device that tests run on, and a list of errors that is complete. For tests alone: what is wrong
 //! panics here.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::sync::Mutex;
 
@@ -77,6 +78,15 @@ macro_rules! every_variant {
         )+)+
         samples
     }};
+}
+
+/// What people read of `errors`: message and hint of each.
+pub fn texts<E: Display>(errors: &[E], hint: impl Fn(&E) -> Option<String>) -> String {
+    let text = |error: &E| match hint(error) {
+        Some(hint) => format!("{error}\nhint: {hint}\n"),
+        None => format!("{error}\n"),
+    };
+    errors.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ fn a_conversation_that_the_template_refuses_is_named_or_left_out() {
 
     std::fs::write(dir.path().join("chats.jsonl"), &bad).unwrap();
     let error = prepared(&config, &skipping).unwrap_err().to_string();
-    assert!(error.ends_with("holds no example (1 malformed lines were skipped)"), "{error}");
+    assert!(error.ends_with("holds no example (1 left out as malformed)"), "{error}");
     let unset = prepare(&config, &tokenizer(), &Hub::offline("/nowhere"), &skipping).unwrap_err();
     assert!(unset.to_string().contains("chats.jsonl:1: "), "no template is no bad line: {unset}");
 }

@@ -190,13 +190,13 @@ fn what_may_not_be_meant_is_noted() {
     assert_eq!(notes(&["period=8", "dtype=f32"]), "");
     assert!(notes(&["period=8"]).contains("a CPU emulates BF16"));
     assert!(notes(&["period=30"]).contains("only 1 of 5 slots end within 40 steps"));
-    assert!(notes(&["period=8", "sequence_len=20"]).contains("samples cut at `sequence_len`"));
+    assert!(notes(&["period=8", "sequence_len=20"]).contains("cut at `sequence_len`"));
     fs::write(
         fixture.path("data.jsonl"),
         fs::read_to_string(fixture.path("data.jsonl")).unwrap() + "\nnot JSON\n",
     )
     .unwrap();
-    assert!(notes(&["period=8", "skip_bad_lines=true"]).contains("1 malformed lines left out"));
+    assert!(notes(&["period=8", "skip_bad_lines=true"]).contains("1 left out as malformed"));
 }
 
 /// The examples must stay in order. Where the base is not on this machine, what needs no file is

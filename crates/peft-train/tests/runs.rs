@@ -157,7 +157,8 @@ fn a_run_that_diverges_is_reported_as_any_other() {
     assert_eq!((train.samples + train.dropped, train.skipped, test.skipped), (24, 1, 0));
     assert!(train.truncated > 0 && train.tokens > 0, "{train:?}");
     let text = fs::read_to_string(fixture.out("report.md")).unwrap();
-    for part in ["# lora: failed", "training diverged", "1 malformed lines", "→ –", "(loss.svg)"]
+    for part in
+        ["# lora: failed", "training diverged", "1 left out as malformed", "→ –", "(loss.svg)"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -9,6 +9,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::gradients::is_half;
+use crate::host::is_finite;
 use crate::plan::leaf_like;
 use crate::{Error, Record, to_host};
 pub(crate) use masters::Masters;
@@ -66,6 +67,30 @@ pub(crate) fn restore<M: Module>(
     let mut put = Put { restored, masters, misshapen: None };
     let model = model.map(&mut put);
     put.misshapen.map_or(Ok(model), Err)
+}
+
+/// Refuses a model in which one of the parameters is not finite after `step`.
+pub(crate) fn check<M: Module>(model: &M, params: &[DenseParam], step: usize) -> Result<(), Error> {
+    let mut check = Check { params, broken: None };
+    model.visit(&mut check);
+    match check.broken {
+        Some(path) => Err(Error::NotFinite { path, step }),
+        None => Ok(()),
+    }
+}
+
+struct Check<'a> {
+    params: &'a [DenseParam],
+    broken: Option<String>,
+}
+
+impl ModuleVisitor for Check<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(dense) = self.params.iter().find(|dense| dense.id == param.id) else { return };
+        if self.broken.is_none() && !is_finite(param.base().without_autodiff()) {
+            self.broken = Some(dense.path.clone());
+        }
+    }
 }
 
 /// Reads a value back.

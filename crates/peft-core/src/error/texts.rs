@@ -76,10 +76,5 @@ fn samples() -> Vec<Error> {
 
 #[test]
 fn texts() {
-    let text = |error: Error| match error.hint() {
-        Some(hint) => format!("{error}\nhint: {hint}\n"),
-        None => format!("{error}\n"),
-    };
-    let texts: Vec<_> = samples().into_iter().map(text).collect();
-    insta::assert_snapshot!(texts.join("\n"));
+    insta::assert_snapshot!(peft_testing::texts(&samples(), Error::hint));
 }

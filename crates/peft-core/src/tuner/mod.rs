@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 
-use crate::dense::{DenseParam, Masters, SavedModules};
+use crate::dense::{self, DenseParam, Masters, SavedModules};
 use crate::error::check;
 use crate::gradients::{clip, global_norm};
 use crate::method::{Event, Method};
@@ -175,6 +175,7 @@ impl<T: Method> Tuner<T> {
     /// [`Error::NotFinite`] if training diverged; [`Error::NotAllocated`] and
     /// [`Error::UndecidedRanks`] before AdaLoRA's last cut.
     pub fn merge<M: Module>(&self, model: M) -> Result<M, Error> {
+        dense::check(&model, &self.dense, self.steps.saturating_sub(1))?;
         let plan = self.method.settle(self.steps, &Params::of(&model))?;
         Ok(plan.apply(model)?.0.materialize())
     }

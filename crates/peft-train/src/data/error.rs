@@ -36,7 +36,7 @@ pub enum DataError {
         found: Vec<String>,
     },
     /// A dataset holds no usable object.
-    #[error("`{}` holds no example ({skipped} malformed lines were skipped)", path.display())]
+    #[error("`{}` holds no example ({skipped} left out as malformed)", path.display())]
     NoExamples {
         /// The file.
         path: PathBuf,

@@ -133,10 +133,5 @@ fn a_run_in_place_of_something_else_is_told() {
 
 #[test]
 fn texts() {
-    let text = |error: Error| match error.hint() {
-        Some(hint) => format!("{error}\nhint: {hint}\n"),
-        None => format!("{error}\n"),
-    };
-    let texts: Vec<_> = samples().into_iter().map(text).collect();
-    insta::assert_snapshot!(texts.join("\n"));
+    insta::assert_snapshot!(peft_testing::texts(&samples(), Error::hint));
 }

@@ -103,8 +103,8 @@ impl Data {
         let lost = |dataset: &PreparedDataset| {
             let PreparedDataset { path, skipped, truncated, dropped, .. } = dataset;
             let parts = [
-                (*skipped, "malformed lines left out"),
-                (*truncated, "samples cut at `sequence_len`"),
+                (*skipped, "left out as malformed"),
+                (*truncated, "cut at `sequence_len`"),
                 (*dropped, "dropped because their answers lie beyond it"),
             ];
             let parts = parts.into_iter().filter(|(count, _)| *count > 0);

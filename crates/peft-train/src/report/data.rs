@@ -46,7 +46,7 @@ impl DatasetReport {
         let lost = [
             (self.truncated, "cut at `sequence_len`"),
             (self.dropped, "dropped because their answers lie beyond it"),
-            (self.skipped, "malformed lines left out"),
+            (self.skipped, "left out as malformed"),
         ];
         let lost = lost.into_iter().filter(|(count, _)| *count > 0);
         let parts = [(self.samples, "samples"), (self.tokens, "tokens")].into_iter().chain(lost);
@@ -78,8 +78,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_was_lost_is_told_and_what_was_not_is_not() {
-        let dataset =
-            "98 samples, 4000 tokens, 2 cut at `sequence_len`, 1 malformed lines left out";
+        let dataset = "98 samples, 4000 tokens, 2 cut at `sequence_len`, 1 left out as malformed";
         let expected = [("rows of an epoch", "90"), ("held back", "8"), ("data.jsonl", dataset)];
         let facts = report().facts();
         assert!(facts.iter().map(|(key, fact)| (&**key, &**fact)).eq(expected), "{facts:?}");
