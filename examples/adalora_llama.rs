@@ -27,7 +27,7 @@ const OUT: &str = "runs/adalora_llama";
 
 fn main() -> ExitCode {
     burn_peft::train::silence_caught_panics();
-    burn_peft::train::compute_on_this_thread();
+    burn_peft::train::join_compute_threads();
     run().map_or_else(common::failed, |()| ExitCode::SUCCESS)
 }
 

@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !args.bench {
         return Ok(()); // `cargo test --benches` only builds
     }
-    burn_peft::train::compute_on_this_thread();
+    burn_peft::train::join_compute_threads();
     let device = device_by_name(&args.device)?.autodiff();
     let wanted = |model| args.models.is_empty() || args.models.contains(&model);
     report::heading(&device, args.size);

@@ -29,7 +29,7 @@ use crate::progress::Bar;
 
 fn main() -> ExitCode {
     burn_peft::train::silence_caught_panics();
-    burn_peft::train::compute_on_this_thread();
+    burn_peft::train::join_compute_threads();
     run(&Args::parse()).unwrap_or_else(common::failed)
 }
 

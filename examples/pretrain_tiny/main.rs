@@ -64,7 +64,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    burn_peft::train::compute_on_this_thread();
+    burn_peft::train::join_compute_threads();
     run(&Args::parse()).map_or_else(common::failed, |()| ExitCode::SUCCESS)
 }
 

@@ -13,6 +13,7 @@ use crate::output::{complain, say};
 use crate::progress::Progress;
 
 pub fn generate(args: &GenerateArgs) -> Result<ExitCode, Failure> {
+    peft_train::join_compute_threads();
     let options = TextOptions {
         max_new_tokens: args.max_new_tokens,
         sampling: Sampling::new(args.temperature, args.top_p, args.seed)?,

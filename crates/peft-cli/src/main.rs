@@ -24,7 +24,6 @@ use output::{complain, say};
 
 fn main() -> ExitCode {
     peft_train::silence_caught_panics();
-    peft_train::compute_on_this_thread();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(failure) => {

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode, Failure> {
     let typed = TypedConfig::read(&args.config, &args.settings)?;
-    let plan = Plan::new(&typed)?;
+    let plan = plan(&typed)?;
     say(&plan);
     match args.dry_run {
         true => Ok(ExitCode::SUCCESS),
@@ -34,9 +34,16 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode, Failure> {
     if typed.config.resume_from_checkpoint.is_none() {
         say("note     no whole checkpoint: the run starts from the beginning");
     }
-    let plan = Plan::new(&typed)?;
+    let plan = plan(&typed)?;
     say(&plan);
     launch(plan, args.plain)
+}
+
+fn plan(typed: &TypedConfig) -> Result<Plan, Failure> {
+    if typed.config.device.names().len() == 1 {
+        peft_train::join_compute_threads();
+    }
+    Ok(Plan::new(typed)?)
 }
 
 fn launch(plan: Plan, plain: bool) -> Result<ExitCode, Failure> {

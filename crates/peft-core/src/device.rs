@@ -51,7 +51,8 @@ pub fn is_cpu(device: &Device) -> bool {
     false
 }
 
-/// How many bytes of memory the GPU `device` has, if it is one that tells.
+/// How many bytes of memory the GPU `device` has. CUDA tells it; wgpu does with Burn's feature
+/// `vulkan` or `metal` alone. None for a CPU.
 pub fn gpu_memory(device: &Device) -> Option<u64> {
     match device.clone().inner().as_dispatch() {
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -135,7 +136,8 @@ mod tests {
     fn backends_of_the_cpu_are_known() {
         for name in ["flex", "ndarray"] {
             let device = device_by_name(name).unwrap();
-            assert!(is_cpu(&device) && is_cpu(&device.autodiff()), "{name}");
+            assert!(is_cpu(&device) && is_cpu(&device.clone().autodiff()), "{name}");
+            assert_eq!(gpu_memory(&device), None, "{name}");
         }
     }
 

@@ -45,5 +45,6 @@ fn outside_its_slot_a_layer_keeps_only_the_chosen_inputs() {
     let [localized, other] = [0, 1].map(|layer| kept(&model.layers[layer], &device));
     // x itself is a leaf that requires a gradient, so its graph node keeps it once.
     assert!(other <= input / 8 + input / 64, "kept {other} of an input of {input} bytes");
-    assert!(localized >= input, "in its slot it keeps the whole input, not {localized}");
+    let whole = input..=input + input / 64;
+    assert!(whole.contains(&localized), "in its slot it keeps the input alone, not {localized}");
 }

@@ -5,7 +5,6 @@
 //! [`Run`](run::Run) trains a model with a method through `SupervisedTraining`, [`evaluate()`] scores
 //! it, and [`report`] is what a run leaves in its output folder for other programs.
 
-mod compute;
 pub mod config;
 pub mod data;
 mod error;
@@ -20,12 +19,13 @@ pub mod progress;
 pub mod report;
 pub mod run;
 mod staged;
+mod threads;
 mod trained;
 mod verify;
 
-pub use compute::compute_on_this_thread;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use folder::{write_adapter, write_model};
 pub use merge::{Adapted, load_adapted, merge};
 pub use panics::silence_caught_panics;
+pub use threads::join_compute_threads;

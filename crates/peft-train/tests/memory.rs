@@ -89,6 +89,7 @@ fn activations_are_what_the_allocator_counts() {
     });
     let cases = [
         (&llama, MethodName::LosiaPro, ""),
+        (&llama, MethodName::LosiaPro, "update_type = \"synchronous\""),
         (&llama, MethodName::Losia, ""),
         (&llama, MethodName::Lora, ""),
         (&llama, MethodName::Lora, "lora_dropout = 0.1"),

@@ -70,7 +70,11 @@ pub(crate) fn restore<M: Module>(
 }
 
 /// Refuses a model in which one of the parameters is not finite after `step`.
-pub(crate) fn check<M: Module>(model: &M, params: &[DenseParam], step: usize) -> Result<(), Error> {
+pub(crate) fn check_finite<M: Module>(
+    model: &M,
+    params: &[DenseParam],
+    step: usize,
+) -> Result<(), Error> {
     let mut check = Check { params, broken: None };
     model.visit(&mut check);
     match check.broken {

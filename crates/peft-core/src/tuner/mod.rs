@@ -175,7 +175,7 @@ impl<T: Method> Tuner<T> {
     /// [`Error::NotFinite`] if training diverged; [`Error::NotAllocated`] and
     /// [`Error::UndecidedRanks`] before AdaLoRA's last cut.
     pub fn merge<M: Module>(&self, model: M) -> Result<M, Error> {
-        dense::check(&model, &self.dense, self.steps.saturating_sub(1))?;
+        dense::check_finite(&model, &self.dense, self.steps.saturating_sub(1))?;
         let plan = self.method.settle(self.steps, &Params::of(&model))?;
         Ok(plan.apply(model)?.0.materialize())
     }

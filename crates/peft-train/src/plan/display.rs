@@ -5,7 +5,7 @@ use std::fmt;
 use indicatif::{DecimalBytes, HumanCount};
 use peft_core::Outline;
 
-use super::{Available, Plan, schedule};
+use super::{Plan, schedule};
 use crate::data::PreparedDataset;
 
 impl fmt::Display for Plan {
@@ -88,15 +88,8 @@ impl Plan {
     }
 
     fn memory_line(&self) -> String {
-        let available = match self.available {
-            Some(Available { free: Some(free), .. }) => {
-                format!("{} free", DecimalBytes(free as u64))
-            }
-            Some(Available { free: None, total }) => {
-                format!("{} on the device", DecimalBytes(total as u64))
-            }
-            None => "the device does not tell how much it has".into(),
-        };
+        let available = self.available.map(|available| available.to_string());
+        let available = available.unwrap_or("the device does not tell how much it has".into());
         format!(
             "{} for a step ({}); {available}",
             DecimalBytes(self.memory.total() as u64),

@@ -15,7 +15,7 @@ pub(super) struct SlotPlan {
     pub count: usize,
     /// Elements of the weights whose importance is gathered at one time, at most.
     pub localized: usize,
-    /// Features of their inputs, which their dense gradients need.
+    /// Features of their inputs that their dense gradients need beside those in the subnets.
     pub inputs: usize,
 }
 
@@ -25,12 +25,14 @@ impl SlotPlan {
     pub fn new(config: &LosiaConfig, catalogue: &Catalogue) -> Result<Self, Error> {
         let mut losia = Losia::new(config.clone())?;
         losia.attach(catalogue)?;
-        let mut slots = BTreeMap::<usize, Vec<&ParamInfo>>::new();
+        let mut slots = BTreeMap::<usize, Vec<(&ParamInfo, usize)>>::new();
         for target in losia.targets() {
             let param = catalogue.params().iter().find(|param| param.path == target.path());
-            slots.entry(target.slot()).or_default().extend(param);
+            let picked = target.subnet().rows().len();
+            slots.entry(target.slot()).or_default().extend(param.map(|param| (param, picked)));
         }
-        let elements = |slot: &Vec<&ParamInfo>| slot.iter().map(|p| p.num_elements()).sum();
+        let elements =
+            |slot: &Vec<(&ParamInfo, usize)>| slot.iter().map(|(p, _)| p.num_elements()).sum();
         let localized = match config.update_type {
             UpdateType::Asynchronous => slots
                 .into_values()
@@ -39,10 +41,13 @@ impl SlotPlan {
             UpdateType::Synchronous => slots.into_values().flatten().collect(),
             UpdateType::Fixed => Vec::new(),
         };
+        let of_all = |&(param, picked): &(&ParamInfo, usize)| picked == param.shape[0];
+        let picked: usize = localized.iter().filter(|w| !of_all(w)).map(|(_, picked)| picked).sum();
+        let inputs = shared_inputs(localized.iter().map(|(param, _)| *param));
         Ok(Self {
             count: losia.slot_count(),
             localized: elements(&localized),
-            inputs: shared_inputs(localized.into_iter()),
+            inputs: inputs.saturating_sub(picked),
         })
     }
 }
@@ -58,7 +63,8 @@ mod tests {
         let config = LosiaConfig::new(10).with_output_head(Some("lm_head.weight".into()));
         let plan = |config: LosiaConfig| SlotPlan::new(&config, &catalogue).unwrap();
         let layer = 4 * hidden * hidden + 3 * hidden * inner;
-        let inputs = 3 * hidden + inner;
+        let picked = 6 * (hidden / 8) + inner / 8;
+        let inputs = 3 * hidden + inner - picked;
         assert_eq!(plan(config.clone()), SlotPlan { count: 5, localized: layer, inputs });
         let with_head = plan(config.clone().with_output_dim_factor(0.5));
         assert!(hidden * vocab < layer);

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 
-use super::product::{Block, has_product, product};
+use super::product::{Block, product};
 use crate::subnet::Subnet;
 
 /// `ΔW`, zero but for a block: `ΔW[rows × cols] = delta`.
@@ -47,32 +47,17 @@ impl SubnetDelta {
         add_block(base, self.rows.val(), self.cols.val(), delta)
     }
 
-    /// `x · (W + ΔW)`. Keeps only `x[:, rows]` for the backward pass.
+    /// `x · (W + ΔW)`. Keeps `x[:, rows]` for the backward pass, and `x` where `W` requires a gradient.
     pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         let delta = self.delta_as(&x);
-        self.product(x, weight, delta, [0, 1])
+        product(x, weight, Block { rows: self.rows.val(), cols: self.cols.val(), delta })
     }
 
-    /// `x · (W + ΔW)ᵀ`. Keeps only `x[:, cols]` for the backward pass.
+    /// `x · (W + ΔW)ᵀ`. Keeps `x[:, cols]` for the backward pass, and `x` where `W` requires a gradient.
     pub(crate) fn forward_transposed(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         let delta = self.delta_as(&x).transpose();
-        self.product(x, weight.transpose(), delta, [1, 0])
-    }
-
-    /// Of a matrix whose rows and columns are the dimensions `from` and `to` of `W`.
-    fn product(
-        &self,
-        x: Tensor<2>,
-        weight: Tensor<2>,
-        delta: Tensor<2>,
-        [from, to]: [usize; 2],
-    ) -> Tensor<2> {
-        if !self.all(from) && has_product(x.device()) {
-            let [rows, cols] = [from, to].map(|dim| self.indices(dim).val());
-            return product(x, weight, Block { rows, cols, delta });
-        }
-        let update = self.pick(x.clone(), from).matmul(delta);
-        self.scatter(x.matmul(weight), to, update)
+        let block = Block { rows: self.cols.val(), cols: self.rows.val(), delta };
+        product(x, weight.transpose(), block)
     }
 
     pub(crate) fn look_up(&self, ids: Tensor<1, Int>, y: Tensor<2>) -> Tensor<2> {
@@ -84,34 +69,16 @@ impl SubnetDelta {
         let row = row_of.select(0, ids); // [n], −1 where the id is not trained
         let trained = row.clone().greater_equal_elem(0).float().cast(FloatDType::from(y.dtype()));
         let update = self.delta_as(&y).select(0, row.clamp_min(0)); // [n, c]
-        self.scatter(y, 1, update.mul(trained.unsqueeze_dim(1)))
+        let update = update.mul(trained.unsqueeze_dim(1));
+        match self.cols.dims()[0] == self.shape[1] {
+            true => y + update,
+            false => add_at(y, 1, self.cols.val(), update),
+        }
     }
 
     /// The block in the dtype of the computation.
     fn delta_as(&self, like: &Tensor<2>) -> Tensor<2> {
         self.delta.val().cast(FloatDType::from(like.dtype()))
-    }
-
-    fn indices(&self, dim: usize) -> &Param<Tensor<1, Int>> {
-        [&self.rows, &self.cols][dim]
-    }
-
-    fn all(&self, dim: usize) -> bool {
-        self.indices(dim).dims()[0] == self.shape[dim]
-    }
-
-    fn pick(&self, x: Tensor<2>, dim: usize) -> Tensor<2> {
-        match self.all(dim) {
-            true => x,
-            false => x.select(1, self.indices(dim).val()),
-        }
-    }
-
-    fn scatter(&self, y: Tensor<2>, dim: usize, update: Tensor<2>) -> Tensor<2> {
-        match self.all(dim) {
-            true => y + update,
-            false => add_at(y, 1, self.indices(dim).val(), update),
-        }
     }
 }
 

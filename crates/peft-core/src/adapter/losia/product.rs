@@ -15,35 +15,56 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
+use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
 
 /// A block of `W: [d_input, d_output]` and what is added to it.
 pub(super) struct Block {
-    /// `[r]`
+    /// `[r]`, strictly increasing.
     pub rows: Tensor<1, Int>,
-    /// `[c]`
+    /// `[c]`, strictly increasing.
     pub cols: Tensor<1, Int>,
-    /// `[r, c]`, in the dtype of `W`.
+    /// `[r, c]`, in the dtype of the input.
     pub delta: Tensor<2>,
 }
 
-/// Whether [`product`] runs on `device`: the crate's feature of its backend is on.
-pub(super) fn has_product(device: Device) -> bool {
+/// `y = x · W` for `x: [n, d_input]`, with `x[:, rows] · Δ` added to `y[:, cols]`. For the backward
+/// pass it keeps `x[:, rows]`, and `x` where `W` requires a gradient.
+pub(super) fn product(x: Tensor<2>, weight: Tensor<2>, block: Block) -> Tensor<2> {
+    // Of all rows nothing is gathered, and Burn's operations make no detour.
+    let gathers = block.delta.dims()[0] < weight.dims()[0];
+    match gathers && has_operation(x.device()) {
+        true => operation(x, weight, block),
+        false => composed(x, weight, block),
+    }
+}
+
+/// Of Burn's operations.
+fn composed(x: Tensor<2>, weight: Tensor<2>, block: Block) -> Tensor<2> {
+    let Block { rows, cols, delta } = block;
+    let ([d_input, d_output], [r, c]) = (weight.dims(), delta.dims());
+    let picked = if r == d_input { x.clone() } else { x.clone().select(1, rows) };
+    let (y, update) = (x.matmul(weight), picked.matmul(delta));
+    match c == d_output {
+        true => y + update,
+        false => y.select_assign(1, cols, update, IndexingUpdateOp::Add),
+    }
+}
+
+/// Whether the crate's feature of this device's backend is on: without it there is no operation.
+fn has_operation(device: Device) -> bool {
     match device.inner().as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
+        burn::backend::DispatchDevice::Flex(_) => true,
         #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
+        burn::backend::DispatchDevice::NdArray(_) => true,
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
-        DispatchDevice::Cube(_) => true,
+        burn::backend::DispatchDevice::Cube(_) => true,
         _ => false,
     }
 }
 
-/// `y = x · W` for `x: [n, d_input]`, with `x[:, rows] · Δ` added to `y[:, cols]`. For the backward
-/// pass it keeps `x[:, rows]`, or `x` if `W` requires a gradient.
-pub(super) fn product(x: Tensor<2>, weight: Tensor<2>, block: Block) -> Tensor<2> {
+fn operation(x: Tensor<2>, weight: Tensor<2>, block: Block) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::subnet_product(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -90,19 +111,15 @@ impl<B: Backend, C: CheckpointStrategy> SubnetProduct for Autodiff<B, C> {
         let picked = B::float_select(x.primitive().clone(), 1, rows.clone());
         let product = B::float_matmul(x.primitive().clone(), weight.primitive().clone());
         let y = add_product::<B>(product, picked.clone(), delta.primitive().clone(), cols.clone());
-        let (needs_x, needs_weight) = (weight.is_tracked(), x.is_tracked());
-        match Gradient
-            .prepare::<C>([x.node(), weight.node(), delta.node()])
-            .compute_bound()
-            .stateful()
-        {
+        let nodes = [x.node(), weight.node(), delta.node()];
+        match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
+                let keeps_all = weight.is_tracked();
+                let keeps_picked = delta.is_tracked() && !keeps_all;
                 let saved = Saved {
-                    input: match needs_x {
-                        true => Input::Whole(prep.checkpoint(&x)),
-                        false => Input::Picked(picked),
-                    },
-                    weights: needs_weight.then(|| [&weight, &delta].map(|w| prep.checkpoint(w))),
+                    x: keeps_all.then(|| prep.checkpoint(&x)),
+                    picked: keeps_picked.then_some(picked),
+                    weights: x.is_tracked().then(|| [&weight, &delta].map(|w| prep.checkpoint(w))),
                     rows,
                     cols,
                 };
@@ -123,19 +140,14 @@ fn add_product<B: Backend>(
     B::float_select_assign(y, 1, cols, B::float_matmul(picked, delta), IndexingUpdateOp::Add)
 }
 
-/// What the backward pass needs of the input.
-#[derive(Debug, Clone)]
-enum Input<B: Backend> {
-    /// `x[:, rows]`.
-    Picked(FloatTensor<B>),
-    /// All of it, since `W` requires a gradient.
-    Whole(NodeId),
-}
-
+/// What the backward pass needs.
 #[derive(Debug, Clone)]
 struct Saved<B: Backend> {
-    input: Input<B>,
-    /// `W` and `Δ`, if the input requires a gradient.
+    /// `x`, if `W` requires a gradient.
+    x: Option<NodeId>,
+    /// `x[:, rows]`, if only `Δ` does.
+    picked: Option<FloatTensor<B>>,
+    /// `W` and `Δ`, if `x` requires a gradient.
     weights: Option<[NodeId; 2]>,
     rows: IntTensor<B>,
     cols: IntTensor<B>,
@@ -154,18 +166,14 @@ impl<B: Backend> Backward<B, 3> for Gradient {
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        let Saved { input, weights, rows, cols } = ops.state;
+        let Saved { x, picked, weights, rows, cols } = ops.state;
         let [to_x, to_weight, to_delta] = ops.parents;
         let grad = grads.consume::<B>(&ops.node); // [n, d_output]
         let picked_grad = B::float_select(grad.clone(), 1, cols); // [n, c]
-        let (picked, x) = match input {
-            Input::Picked(picked) => (picked, None),
-            Input::Whole(x) => {
-                let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
-                (B::float_select(x.clone(), 1, rows.clone()), Some(x))
-            }
-        };
+        let x: Option<FloatTensor<B>> = x.map(|x| checkpointer.retrieve_node_output(x));
         if let Some(node) = to_delta {
+            let pick = |x: &FloatTensor<B>| B::float_select(x.clone(), 1, rows.clone());
+            let picked = picked.or_else(|| x.as_ref().map(pick)).expect("kept where Δ is tracked");
             let grad = B::float_matmul(B::float_transpose(picked), picked_grad.clone());
             grads.register::<B>(node.id, grad);
         }
@@ -187,39 +195,52 @@ mod tests {
     use burn::tensor::Distribution;
 
     use super::*;
-    use crate::testing::floats;
+    use crate::testing::{device, floats};
 
     const N: usize = 5;
-    const SHAPE: [usize; 2] = [7, 6];
+    const ROWS: [i64; 4] = [0, 2, 3, 6]; // of 7
+    const COLS: [i64; 3] = [1, 2, 5]; // of 6
 
     struct Leaves {
         x: Tensor<2>,
         weight: Tensor<2>,
         delta: Tensor<2>,
+        transposed: bool,
     }
 
+    type Product = fn(Tensor<2>, Tensor<2>, Block) -> Tensor<2>;
+
     impl Leaves {
-        fn block(&self) -> Block {
+        /// Random values, the same for every device; the bits of `tracked` say which are tracked.
+        fn new(device: &Device, tracked: u8, transposed: bool) -> Self {
+            device.seed(u64::from(tracked));
+            let leaf = |shape: [usize; 2], bit: u8| {
+                let shape = if transposed && bit > 0 { [shape[1], shape[0]] } else { shape };
+                let leaf = Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device);
+                leaf.detach().set_require_grad(tracked & (1 << bit) != 0)
+            };
+            let [x, weight, delta] =
+                [([N, 7], 0), ([7, 6], 1), ([4, 3], 2)].map(|(s, b)| leaf(s, b));
+            Self { x, weight, delta, transposed }
+        }
+
+        /// `y`, and the gradients of a loss that weighs its entries differently and has `x` in it a
+        /// second time.
+        fn results(&self, product: Product) -> Vec<Option<Vec<f32>>> {
             let device = self.x.device();
-            let indices = |values: &[i64]| Tensor::from_data(values, &device);
-            Block {
-                rows: indices(&[0, 2, 3, 6]),
-                cols: indices(&[1, 2, 5]),
-                delta: self.delta.clone(),
-            }
-        }
-
-        fn composed(&self) -> Tensor<2> {
-            let Block { rows, cols, delta } = self.block();
-            let update = self.x.clone().select(1, rows).matmul(delta);
-            let y = self.x.clone().matmul(self.weight.clone());
-            y.select_assign(1, cols, update, IndexingUpdateOp::Add)
-        }
-
-        /// `y`, and the gradients of a loss that weighs its entries differently.
-        fn results(&self, y: Tensor<2>) -> Vec<Option<Vec<f32>>> {
+            let turned =
+                |w: &Tensor<2>| if self.transposed { w.clone().transpose() } else { w.clone() };
+            let block = Block {
+                rows: Tensor::from_data(ROWS, &device),
+                cols: Tensor::from_data(COLS, &device),
+                delta: turned(&self.delta),
+            };
+            let y = product(self.x.clone(), turned(&self.weight), block);
+            let tracked = Tensor::<1>::ones([1], &device).require_grad(); // something always is
+            let loss =
+                y.clone().powi_scalar(3).sum() + self.x.clone().powi_scalar(2).sum() + tracked;
+            let mut grads = loss.backward();
             let floats = |tensor: Tensor<2>| floats(&tensor.into_data());
-            let mut grads = y.clone().powi_scalar(3).sum().backward();
             let leaves = [&self.x, &self.weight, &self.delta];
             let grads = leaves.map(|leaf| leaf.grad_remove(&mut grads).map(floats));
             [Some(floats(y))].into_iter().chain(grads).collect()
@@ -227,33 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_those_of_the_composed_operations() {
-        let plain = crate::testing::device().autodiff();
+    fn results_and_gradients_are_those_of_the_composed_operations() {
+        let plain = device().autodiff();
+        assert!(has_operation(plain.clone()));
         for device in [plain.clone(), plain.gradient_checkpointing()] {
-            assert!(has_product(device.clone()));
-            let random = |shape, tracked| {
-                let leaf = Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-                leaf.detach().set_require_grad(tracked)
-            };
-            for case in 0..8 {
-                let [for_x, for_weight, for_delta] = [1, 2, 4].map(|bit| case & bit != 0);
-                let leaves = Leaves {
-                    x: random([N, SHAPE[0]], for_x),
-                    weight: random(SHAPE, for_weight),
-                    delta: random([4, 3], for_delta),
-                };
-                let y = product(leaves.x.clone(), leaves.weight.clone(), leaves.block());
-                if case == 0 {
-                    assert!(!y.is_require_grad());
-                    continue;
-                }
-                let results = leaves.results(y).into_iter().zip(leaves.results(leaves.composed()));
-                for (what, (got, want)) in ["y", "x", "W", "Δ"].into_iter().zip(results) {
-                    let (Some(got), Some(want)) = (&got, &want) else {
-                        assert_eq!(got, want, "{what}");
-                        continue;
-                    };
-                    for (got, want) in got.iter().zip(want) {
+            for (tracked, transposed) in (0..8).flat_map(|t| [(t, false), (t, true)]) {
+                let leaves = Leaves::new(&device, tracked, transposed);
+                let [got, want] = [operation, composed].map(|product| leaves.results(product));
+                let is_there = [true, tracked & 1 != 0, tracked & 2 != 0, tracked & 4 != 0];
+                let of = ["y", "x", "W", "Δ"].iter().zip(is_there).zip(got.iter().zip(want));
+                for ((what, is_there), (got, want)) in of {
+                    assert_eq!([got.is_some(), want.is_some()], [is_there; 2], "{what}, {tracked}");
+                    for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
                         let off = (got - want).abs();
                         assert!(off <= 1e-5 * want.abs().max(1.0), "{what}: {got} against {want}");
                     }

@@ -65,7 +65,7 @@ pub(super) fn of_decoder(config: &DecoderConfig, batch: Batch) -> usize {
 pub(super) struct Extras {
     /// Rank of the adapters, whose product with A is kept.
     pub rank: usize,
-    /// Features of the inputs that a dense gradient for importance needs.
+    /// Features of the inputs that dense gradients for importance need, beside those in the subnets.
     pub localized_inputs: usize,
     /// Whether a mask and what it leaves of each adapter's input are kept.
     pub dropout: bool,

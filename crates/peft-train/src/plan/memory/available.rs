@@ -1,9 +1,11 @@
 //! How much memory there is.
 
+use std::fmt;
 use std::fs::read_to_string;
 use std::path::Path;
 
 use burn::tensor::Device;
+use indicatif::DecimalBytes;
 
 use super::cgroup;
 
@@ -19,7 +21,7 @@ pub struct Available {
 impl Available {
     /// The memory of `device`: for a CPU backend that of the machine, or of the container or batch job
     /// where there is less, as far as the system tells it (Linux does). For a GPU all it has, if it
-    /// tells.
+    /// tells ([`gpu_memory`](peft_core::gpu_memory)).
     pub fn on(device: &Device) -> Option<Self> {
         if !peft_core::is_cpu(device) {
             let total = usize::try_from(peft_core::gpu_memory(device)?).ok()?;
@@ -35,6 +37,16 @@ impl Available {
     pub(super) fn within(self, other: Self) -> Self {
         let free = self.free.into_iter().chain(other.free).min();
         Self { free, total: self.total.min(other.total) }
+    }
+}
+
+impl fmt::Display for Available {
+    /// What can be counted on: `8.00 GB free`, or `80.00 GB on the device`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.free {
+            Some(free) => write!(f, "{} free", DecimalBytes(free as u64)),
+            None => write!(f, "{} on the device", DecimalBytes(self.total as u64)),
+        }
     }
 }
 
@@ -58,6 +70,13 @@ mod tests {
         let limit = Available { free: Some(9000), total: 10_000 };
         let within = Available { free: Some(8 * 1024), total: 10_000 };
         assert_eq!(parse(meminfo).unwrap().within(limit), within);
+        let gpu = Available { free: None, total: 9_000 };
+        assert_eq!(gpu.within(limit), Available { free: Some(9_000), total: 9_000 });
+        assert_eq!(limit.within(gpu), Available { free: Some(9_000), total: 9_000 });
+        assert_eq!(
+            (within.to_string(), gpu.to_string()),
+            ("8.19 kB free".into(), "9.00 kB on the device".into())
+        );
         assert_eq!(parse("MemTotal: 16 kB\n"), None);
         assert_eq!(parse("MemTotal: 16 kB\nMemAvailable: much\n"), None);
     }

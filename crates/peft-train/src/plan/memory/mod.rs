@@ -64,26 +64,22 @@ pub(super) fn check(
     estimate: MemoryEstimate,
     available: Option<Available>,
 ) -> Result<Option<String>, Error> {
-    let Some(Available { free, total }) = available else { return Ok(None) };
-    if estimate.certain() > total {
+    let Some(available) = available else { return Ok(None) };
+    if estimate.certain() > available.total {
         let message = format!(
             "this run needs {} without activations ({estimate}), but there are {} of memory",
             DecimalBytes(estimate.certain() as u64),
-            DecimalBytes(total as u64),
+            DecimalBytes(available.total as u64),
         );
         let hint = "train in bf16, with fewer trained parameters, or on another device";
         return Err(Problems(vec![typed.problem("device", message, Some(hint.into()))]).into());
     }
-    let (left, are) = match free {
-        Some(free) => (free, "are free"),
-        None => (total, "are all there is"),
-    };
-    Ok((estimate.total() > left).then(|| {
+    let may_not_fit = estimate.total() > available.free.unwrap_or(available.total);
+    Ok(may_not_fit.then(|| {
         format!(
-            "a step may need {} and {} {are}: lower `micro_batch_size` or `sequence_len` if it runs \
-             out",
+            "a step may need {}, and there are {available}: lower `micro_batch_size` or \
+             `sequence_len` if it runs out",
             DecimalBytes(estimate.total() as u64),
-            DecimalBytes(left as u64),
         )
     }))
 }
