@@ -123,6 +123,7 @@ fn a_run_is_completed_when_its_result_is_on_the_disk() {
     assert!(saving.status == RunStatus::Running && is_saved);
     let report = fixture.report();
     assert_eq!(report.status, RunStatus::Completed);
+    assert!(report.burn_version.unwrap().starts_with("0.22."));
     assert_eq!((saving.config, saving.before), (report.config, report.before));
     assert_eq!((saving.data, saving.notes), (report.data, report.notes));
 }

@@ -100,7 +100,8 @@ fn facts(report: &RunReport, history: &History) -> Vec<Row> {
         ("speed", Some(format!("{:.0} tokens/s", report.tokens_per_second))),
         ("peak memory of the process", report.peak_memory_bytes.map(mebibytes)),
         ("memory held on the device", report.device_memory_bytes.map(mebibytes)),
-        ("version", Some(report.version.clone())),
+        ("burn-peft", Some(report.version.clone())),
+        ("Burn", report.burn_version.clone()),
     ];
     let known = facts.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?)));
     known.collect()
@@ -152,6 +153,7 @@ mod tests {
     fn report() -> RunReport {
         RunReport {
             version: "0.1.0".into(),
+            burn_version: Some("0.22.1".into()),
             config: json!({ "method": "adalora", "settings": { "r": 8, "target": "a|b" } }),
             device: "Flex".into(),
             dtype: "F32".into(),

@@ -13,6 +13,9 @@ use crate::Error;
 pub struct RunReport {
     /// The program's version.
     pub version: String,
+    /// Burn's.
+    #[serde(default)]
+    pub burn_version: Option<String>,
     /// The resolved configuration.
     pub config: Value,
     /// The device, as Burn names it.
@@ -140,6 +143,7 @@ mod tests {
     fn report() -> RunReport {
         RunReport {
             version: "0.1.0".into(),
+            burn_version: Some("0.22.1".into()),
             config: json!({"method": "losia-pro"}),
             device: "Flex".into(),
             dtype: "f32".into(),
@@ -168,6 +172,7 @@ mod tests {
     fn the_keys_are_stable() {
         let expected = json!({
             "version": "0.1.0",
+            "burn_version": "0.22.1",
             "config": {"method": "losia-pro"},
             "device": "Flex",
             "dtype": "f32",

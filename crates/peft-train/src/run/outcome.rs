@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use burn::store::SafetensorsStore;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
@@ -93,6 +94,7 @@ fn known(run: &Run, state: &State) -> RunReport {
     let settings = || json!({ "method": identity.method, "settings": identity.config });
     RunReport {
         version: env!("CARGO_PKG_VERSION").into(),
+        burn_version: SafetensorsStore::default_metadata().remove("version"),
         config: about.map_or_else(settings, |about| about.config.clone()),
         device: names(&run.training.devices),
         dtype: identity.dtype.clone(),

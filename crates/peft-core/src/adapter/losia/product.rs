@@ -39,7 +39,7 @@ pub(super) fn product(x: Tensor<2>, weight: Tensor<2>, block: Block) -> Tensor<2
     }
 }
 
-/// Of Burn's operations.
+/// The same, composed of Burn's operations.
 fn composed(x: Tensor<2>, weight: Tensor<2>, block: Block) -> Tensor<2> {
     let Block { rows, cols, delta } = block;
     let ([d_input, d_output], [r, c]) = (weight.dims(), delta.dims());
