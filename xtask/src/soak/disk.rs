@@ -10,8 +10,9 @@ use super::process::{Ended, Process};
 use super::task::Task;
 use crate::conform::CaseError;
 
-/// Room for a run's files of all kinds, and for not much more.
-const SIZE: &str = "size=64m";
+/// Room for a run's checkpoints, five of them at once and 22 MB each where all trains, and for not much
+/// more.
+const SIZE: &str = "size=128m";
 /// A process on a full disk must have noticed by then.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -14,7 +14,7 @@ pub struct Table {
 impl Table {
     pub fn header(&self) {
         println!(
-            "{:>5}  {:<9}  {:<34}  {:>7}  {:>12}  {:>4}  {:>7}",
+            "{:>5}  {:<12}  {:<34}  {:>7}  {:>12}  {:>4}  {:>7}",
             "round", "method", "event", "at step", "goes on from", "lost", "allowed"
         );
     }
@@ -71,6 +71,6 @@ impl Table {
     }
 
     fn line(&self, text: &str) {
-        println!("{:>5}  {:<9}  {text}", self.round, self.method);
+        println!("{:>5}  {:<12}  {text}", self.round, self.method);
     }
 }

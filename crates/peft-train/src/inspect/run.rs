@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{InspectOptions, Inspection, adapter, checkpoint, model};
+use super::{InspectOptions, Inspection, TensorGroup, adapter, checkpoint, model};
 use crate::Error;
 use crate::config::{TrainingConfig, TypedConfig};
 use crate::folder::{ADAPTER, CONFIG, FINAL};
@@ -43,15 +43,23 @@ pub(super) fn inspect(
         let of_base = base.as_deref().map(|base| model::catalogue(base, options.device));
         let found = adapter::checked(&dir, of_base.transpose()?.as_ref())?;
         facts.extend(found.facts);
-        tensors.extend(found.tensors);
+        tensors.extend(within(ADAPTER, found.tensors));
     }
     let dir = path.join(FINAL);
     if dir.exists() {
         let found = model::inspect(&dir, InspectOptions { config: None, ..options }, watch)?;
         facts.extend(found.facts);
-        tensors.extend(found.tensors);
+        tensors.extend(within(FINAL, found.tensors));
     }
     Ok(Inspection { facts, tensors })
+}
+
+/// The tensors of one of the run's folders.
+fn within(folder: &str, tensors: Vec<TensorGroup>) -> impl Iterator<Item = TensorGroup> {
+    tensors.into_iter().map(move |group| {
+        let name = format!("{folder}: {}", group.name);
+        TensorGroup { name, ..group }
+    })
 }
 
 fn optional<T>(
