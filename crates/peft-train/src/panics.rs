@@ -12,8 +12,8 @@ thread_local! {
 }
 
 /// Has nothing printed about panics that this crate catches: they are errors, which the program tells.
-/// All others are told as before, and all of them where `RUST_BACKTRACE` asks for more. To be called once, by a program and not by a library: what is printed
-/// about panics is one setting for the whole process.
+/// All others are told as before, and all of them where `RUST_BACKTRACE` asks for more. To be called once,
+/// by a program and not by a library: what is printed about panics is one setting for the whole process.
 pub fn silence_caught_panics() {
     let tell = take_hook();
     let tells_all = std::env::var_os("RUST_BACKTRACE").is_some();
