@@ -6,16 +6,19 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use burn_peft::core::Method;
 use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
+use burn_peft::core::adapter::full::Full;
+use burn_peft::core::schedule::DenseSchedule;
 use burn_peft::llama::CausalLm;
 use burn_peft::train::data::{Sample, epoch_order};
 use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::RunPlan;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::evaluations::validated;
 use crate::support::{SAMPLES, bits, model};
 use crate::{
-    Make, STEPS, checkpoint, checkpoints, course, launch_on, losia, metrics, planned, turn,
+    Make, STEPS, checkpoint, checkpoints, course, launch, launch_on, losia, metrics, only, planned,
+    turn,
 };
 
 /// A token whose embedding is no number, and which the samples otherwise do not have.
@@ -141,14 +144,15 @@ fn validations_count_skipped_steps() {
     }
 }
 
+/// The data is to blame: what is trained so far is kept, and goes on behind it.
 #[test]
-fn a_run_of_nothing_else_stops_with_its_last_good_checkpoint() {
+fn a_run_of_nothing_else_stops_with_a_checkpoint() {
     let _turn = turn();
     let out = tempfile::tempdir().unwrap();
     let mut plan = planned(&losia, out.path(), None);
     plan.config.max_nonfinite_steps = NonZeroUsize::new(2).unwrap();
     let poison = |sample: &mut Sample| sample.input_ids[0] = POISON;
-    plan.train_samples.iter_mut().for_each(poison);
+    plan.train_samples[1..].iter_mut().for_each(poison); // by the first one states are judged
     let error = launch_on(poisoned_model(), plan).map(|_| ()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("at step 0: loss or gradients were not finite 2 times"), "{message}");
@@ -158,4 +162,30 @@ fn a_run_of_nothing_else_stops_with_its_last_good_checkpoint() {
     let report = RunReport::read(out.path()).unwrap();
     assert_eq!((report.status, report.skipped_steps), (RunStatus::Failed, 2));
     assert_eq!(report.error, Some(message));
+}
+
+/// Full fine-tuning whose learning rate rises from 0 to beyond all reason: the state after the second
+/// step is finite, and its logits are not.
+fn exploding(total: usize) -> (Box<dyn Method>, Value) {
+    let schedule = DenseSchedule::new(total, 1.0, 1.0);
+    let full = Full { learning_rate: 1e16, schedule, target_modules: None };
+    (Box::new(full), json!({ "learning_rate": 1e16 }))
+}
+
+#[test]
+fn a_state_without_answers_takes_no_checkpoints_place() {
+    let _turn = turn();
+    for (save_steps, kept) in [(1, vec![1]), (100, vec![])] {
+        let out = tempfile::tempdir().unwrap();
+        let mut plan = only(planned(&exploding, out.path(), None));
+        plan.config.save_steps = NonZeroUsize::new(save_steps);
+        plan.config.save_total_limit = NonZeroUsize::new(1);
+        plan.config.max_nonfinite_steps = NonZeroUsize::new(2).unwrap();
+        let error = launch(plan).map(|_| ()).unwrap_err();
+        let (message, hint) = (error.to_string(), error.hint().unwrap());
+        assert!(message.contains("training diverged at step 2"), "{message}");
+        assert_eq!(checkpoints(out.path()), kept, "{message}");
+        assert_eq!(message.contains("checkpoint-1`"), !kept.is_empty(), "{message}");
+        assert_eq!(hint.contains("can be merged"), !kept.is_empty(), "{hint}");
+    }
 }

@@ -384,11 +384,13 @@ impl Error {
             Self::Unsaved { last: None, .. } => Some(
                 "make room on the disk or the folder writable, then start the run again".into(),
             ),
-            Self::Diverged { .. } => Some(
-                "lower the learning rate or `max_grad_norm`, use bf16 instead of f16, and look at \
-                 the data; other settings need another `output_dir`"
-                    .into(),
-            ),
+            Self::Diverged { last, .. } => {
+                let again = "lower the learning rate, clip with `max_grad_norm`, use bf16 instead of f16, look \
+                             at the data, and start again in another `output_dir`";
+                let from = "; a resume goes on with the same settings, but the checkpoint can be merged \
+                            to start from";
+                Some(format!("{again}{}", if last.is_some() { from } else { "" }))
+            }
             Self::Unmerged { adapter: Some(adapter), .. } => {
                 Some(format!("load the adapter in `{}` on the base model", adapter.display()))
             }

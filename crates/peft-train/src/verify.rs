@@ -24,6 +24,14 @@ impl Answer {
         Self(logits.cast(FloatDType::F32))
     }
 
+    /// Whether it is one.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device fails.
+    pub fn is_finite(&self) -> Result<bool, Error> {
+        Ok(Error::scalar(self.0.clone().is_finite().all().float())? == 1.0)
+    }
+
     /// Refuses a merged model that answers otherwise: beyond rounding, which is coarse for
     /// half-precision weights.
     ///
@@ -66,6 +74,8 @@ mod tests {
         };
         let text = [1, 5, 9, 13];
         let answer = Answer::to(&model, &text);
+        assert!(answer.is_finite().unwrap());
+        assert!(!Answer::to(&scaled(f32::NAN), &text).is_finite().unwrap());
         answer.check(&scaled(1.0001), &text).unwrap();
         for (factor, difference) in [(1.1, "by 1.0e-1 of"), (f32::NAN, "by NaN of")] {
             let error = answer.check(&scaled(factor), &text).unwrap_err().to_string();

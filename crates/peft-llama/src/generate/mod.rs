@@ -22,8 +22,8 @@ impl CausalLm {
     /// autodiff graph is recorded, even where the model's device has one.
     ///
     /// # Errors
-    /// [`Error::Prompt`] for an empty prompt or an unknown token id, [`Error::Device`] where the
-    /// device fails.
+    /// [`Error::Prompt`] for an empty prompt or an unknown token id, [`Error::Logits`] for a model
+    /// whose logits are not numbers, [`Error::Device`] where the device fails.
     pub fn generate(
         &self,
         prompts: &[Vec<u32>],
@@ -47,7 +47,7 @@ impl CausalLm {
     /// tokens, the last one included.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate), and [`Error::Logits`] for sampling from what is not a
+    /// As [`generate`](Self::generate), and [`Error::Logits`] too for sampling from what is not a
     /// distribution.
     pub fn continued(
         &self,
@@ -109,7 +109,11 @@ impl CausalLm {
         let logits = self.step(ids(input, &device), cache); // [batch, vocab]
         let failed = |e: burn::tensor::TensorReadError| Error::Device { reason: e.to_string() };
         let Some(sampler) = sampler else {
-            return logits.argmax(1).try_into_vec_as::<u32>().map_err(failed);
+            let lost = logits.clone().is_nan().int().max_dim(1); // [batch, 1]
+            let read = Tensor::cat(vec![logits.argmax(1), lost], 0).try_into_vec_as::<u32>();
+            let mut tokens = read.map_err(failed)?;
+            let lost = tokens.split_off(tokens.len() / 2);
+            return if lost.contains(&1) { Err(Error::Logits) } else { Ok(tokens) };
         };
         let vocab = logits.dims()[1];
         let logits = logits.cast(DType::F32).try_into_vec_as::<f32>().map_err(failed)?;
@@ -195,6 +199,16 @@ mod tests {
             model.generate(&prompts(), 4, &[]).unwrap(),
             plain.generate(&prompts(), 4, &[]).unwrap()
         );
+    }
+
+    #[test]
+    fn a_model_that_is_no_number_continues_nothing() {
+        let mut model = tiny().init(&device());
+        model.model.norm.weight = model.model.norm.weight.map(|w| w.mul_scalar(f32::NAN));
+        for sampling in [Sampling::Greedy, Sampling::new(1.0, 0.9, 0).unwrap()] {
+            let error = model.continued(&prompts(), 2, &sampling, |_, _| false).unwrap_err();
+            assert!(matches!(error, Error::Logits), "{error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use peft_llama::CausalLm;
 use super::checkpoint::{self, Progress};
 use super::identity::RunIdentity;
 use crate::Error;
+use crate::verify::Answer;
 
 /// Writes the checkpoints of a run into its output folder.
 pub(super) struct Saver {
@@ -28,14 +29,15 @@ impl Saver {
     ///
     /// # Errors
     /// [`Error::Unsaved`] where it cannot be written, [`Error::Diverged`] where the state is not
-    /// worth it: older checkpoints are then as they were. [`Error::Io`] where those cannot be
-    /// removed.
+    /// worth it, since something in it is not finite or the model has no answer to `probe`: older
+    /// checkpoints are then as they were. [`Error::Io`] where those cannot be removed.
     pub fn save(
         &mut self,
         at: Progress,
         tuner: &Tuner,
         model: &CausalLm,
         optim: &ModuleOptimizer,
+        probe: &[u32],
     ) -> Result<PathBuf, Error> {
         if let Some(path) = self.written(|saved_at| saved_at == at) {
             return Ok(path.to_owned());
@@ -43,6 +45,10 @@ impl Saver {
         let record = tuner.record(model)?;
         if let Some(name) = not_finite(&record) {
             return Err(self.diverged(at.steps, format!("`{name}` is not finite")));
+        }
+        if !Answer::to(model, probe).is_finite()? {
+            let reason = "the trained model's logits are not finite".into();
+            return Err(self.diverged(at.steps, reason));
         }
         let written = checkpoint::write(&self.output_dir, &self.run, at, &record, optim);
         let path = written.map_err(|source| Error::Unsaved {

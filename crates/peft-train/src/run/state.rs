@@ -45,7 +45,7 @@ pub(super) struct State {
     /// The Learner's optimizer as of the last step, to write a checkpoint with. During a step there
     /// is none: a second handle would keep the optimizer from working in place.
     pub optim: Option<ModuleOptimizer>,
-    /// A text by which a merged model is compared with the trained one.
+    /// A text that a trained model must have an answer to, and its merged one the same.
     pub probe: Vec<u32>,
     /// What went wrong without stopping the run.
     pub notes: Vec<String>,
@@ -233,10 +233,14 @@ impl State {
         if self.skips.in_a_row < self.config.max_nonfinite_steps.get() {
             return self.save_if(self.is_judged_next(), model);
         }
-        self.save(model)?;
         let reason =
             format!("loss or gradients were not finite {} times in a row", self.skips.in_a_row);
-        Err(self.saver.diverged(self.tuner.steps(), reason))
+        match self.save(model) {
+            Ok(_) | Err(Error::Diverged { .. }) => {
+                Err(self.saver.diverged(self.tuner.steps(), reason))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes what is due: a line, a checkpoint, and a line before every checkpoint, so that a resume
@@ -282,7 +286,7 @@ impl State {
     pub fn save(&mut self, model: &CausalLm) -> Result<PathBuf, Error> {
         let optim = self.optim()?;
         self.journal.sync()?; // no line before a checkpoint may be lost after it
-        let path = self.saver.save(self.progress(), &self.tuner, model, &optim);
+        let path = self.saver.save(self.progress(), &self.tuner, model, &optim, &self.probe);
         self.journal.clock.lap(|time| &mut time.checkpoint);
         path
     }
