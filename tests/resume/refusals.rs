@@ -30,19 +30,19 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference() {
     refused(&[
         (
             &|plan| (plan.method, plan.method_config) = support::losia(STEPS, PERIOD + 1),
-            "`config.method.period` = 3, but this run has 4",
+            "`period` = 3, but this run has 4",
         ),
-        (&|plan| plan.config.seed = 5, "`config.run.seed` = 4, but this run has 5"),
-        (&|plan| plan.train_samples[3].labels[4] += 1, "`data` = \""),
+        (&|plan| plan.config.seed = 5, "`seed` = 4, but this run has 5"),
+        (&|plan| plan.train_samples[3].labels[4] += 1, "on other samples"),
         (
             &|plan| plan.base.as_mut().unwrap().weights = "other".into(),
-            "but this run has \"other\"",
+            "on another base model: other weights",
         ),
         (
             &|plan| plan.base.as_mut().unwrap().tokenizer = Some("t".into()),
-            "`base.tokenizer` = null, but this run has \"t\"",
+            "base model: other tokenizer.json",
         ),
-        (&|plan| plan.base = None, "but this run has null"),
+        (&|plan| plan.base = None, "none is known"),
     ]);
 }
 

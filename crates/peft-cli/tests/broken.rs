@@ -160,7 +160,23 @@ fn broken_checkpoints_and_runs() {
         ),
     ];
     check(&fixture, &checkpoint, &[], &cases);
-    let of_run: [Case; 8] = [
+    let of_run: [Case; 13] = [
+        ("no configuration", |dir| remove(dir, "config.toml"), &["config.toml"]),
+        ("no report", |dir| remove(dir, "run.json"), &["run.json"]),
+        ("no log", |dir| remove(dir, "metrics.jsonl"), &["metrics.jsonl"]),
+        (
+            "another configuration",
+            |dir| {
+                let config = fs::read_to_string(dir.join("config.toml")).unwrap();
+                write(dir, "config.toml", &config.replace("seed = 0", "seed = 3"));
+            },
+            &["checkpoint-2", "`seed` = 0, but this run has 3"],
+        ),
+        (
+            "a checkpoint by another name",
+            |dir| fs::rename(dir.join("checkpoint-2"), dir.join("checkpoint-1")).unwrap(),
+            &["checkpoint-1", "is of step 2"],
+        ),
         (
             "no result",
             |dir| fs::remove_dir_all(dir.join("final")).unwrap(),
@@ -228,7 +244,7 @@ fn broken_checkpoints_and_runs() {
     assert!(ran.stderr.contains("another base than `model`: other config.json"), "{}", ran.stderr);
     let ran = fixture.run(&["resume", "run"]);
     assert_eq!(ran.code, 2, "{}", ran.stdout);
-    assert!(ran.stderr.contains("base.config"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("another base model: other config.json"), "{}", ran.stderr);
 }
 
 fn remove(dir: &Path, name: &str) {

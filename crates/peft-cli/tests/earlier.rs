@@ -26,6 +26,27 @@ fn a_refused_run_removes_nothing() {
 }
 
 #[test]
+fn a_plan_says_what_becomes_of_an_earlier_run() {
+    let fixture = trained(&["save_steps=0"]);
+    let plan = |settings: &[&str]| {
+        fixture.run(&[&["train", "run.toml", "--dry-run", "val_set_size=0"], settings].concat())
+    };
+    let refused = [
+        (&["output_dir="][..], "`output_dir` is empty"),
+        (&["overwrite_output_dir=true", "base_model=run/final"], "is among what this run would"),
+        (&["output_dir=run"], "holds an earlier run"),
+    ];
+    for (settings, expected) in refused {
+        let ran = plan(settings);
+        assert_eq!(ran.code, 2, "{settings:?}: {}", ran.stdout);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+    let ran = plan(&["overwrite_output_dir=true"]);
+    assert!(ran.code == 0 && ran.stdout.contains("an earlier run is removed"), "{}", ran.stdout);
+    assert!(fixture.path("run/final/model.safetensors").exists());
+}
+
+#[test]
 fn a_finished_run_is_not_trained_again() {
     let fixture = trained(&["save_steps=0"]);
     let model = || fs::read(fixture.path("run/final/model.safetensors")).unwrap();
@@ -48,7 +69,7 @@ fn a_checkpoint_of_another_run_is_refused_before_weights_load() {
     fixture.done(&plan);
     let ran = fixture.run(&[&plan[..], &["seed=9"]].concat());
     assert_eq!(ran.code, 2, "{}", ran.stdout);
-    assert!(ran.stderr.contains("`config.method.seed` = "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`seed` = 0, but this run has 9"), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint: resume with the settings"), "{}", ran.stderr);
 }
 
@@ -76,6 +97,8 @@ fn damaged_checkpoints_are_named_and_kept() {
     }
     let ran = fixture.run(&["resume", "run"]);
     assert_eq!(ran.code, 2, "{}", ran.stdout);
-    assert!(ran.stderr.contains("state.safetensors"), "{}", ran.stderr);
+    for checkpoint in ["checkpoint-5/state.safetensors", "checkpoint-6/state.safetensors"] {
+        assert!(ran.stderr.contains(checkpoint), "{}", ran.stderr);
+    }
     assert!(state.exists());
 }

@@ -157,7 +157,7 @@ fn a_checkpoint_is_of_its_run_and_its_base() {
     let config = fs::read_to_string(fixture.path("run/config.toml")).unwrap();
     fs::write(fixture.path("run/config.toml"), config.replace("seed = 0", "seed = 3")).unwrap();
     let other = merge("model", "run/checkpoint-1");
-    assert!(other.contains("`config.method.seed` = 0, but this run has 3"), "{other}");
+    assert!(other.contains("`seed` = 0, but this run has 3"), "{other}");
     fs::remove_file(fixture.path("run/config.toml")).unwrap();
     let gone = merge("model", "run/checkpoint-1");
     assert!(gone.contains("config.toml"), "{gone}");

@@ -76,6 +76,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// No checkpoint of a run is whole.
+    #[error("no checkpoint in `{}` is whole:{}", path.display(), listed(reasons))]
+    AllDamaged {
+        /// The output folder.
+        path: PathBuf,
+        /// What is wrong with each, the newest first.
+        reasons: Vec<Error>,
+    },
+
     /// A run is said to be completed, and something it writes is not there.
     #[error("the run in `{}` is completed, but its `{missing}` is missing", path.display())]
     ResultMissing {
@@ -327,6 +336,9 @@ impl Error {
             Self::NoBase { .. } => {
                 Some("leave the base out, or name an adapter, checkpoint or run to inspect".into())
             }
+            Self::AllDamaged { .. } => {
+                Some("bring a copy of one back, or train again: nothing is left to go on from".into())
+            }
             Self::ResultMissing { .. } => Some(
                 "`burn-peft resume` goes on from the run's last checkpoint, and writes it again"
                     .into(),
@@ -451,6 +463,10 @@ impl Error {
 }
 
 /// The end of a message: what is still there.
+fn listed(errors: &[Error]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
+}
+
 fn last_good(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(path) => format!("; the last good checkpoint is `{}`", path.display()),

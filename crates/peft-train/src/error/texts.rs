@@ -67,8 +67,18 @@ fn samples() -> Vec<Error> {
             Error::Unsaved { steps: 500, source: full(), last: checkpoint() },
             Error::Unsaved { steps: 500, source: full(), last: None },
         ],
+        Error::AllDamaged { .. } => [
+            Error::AllDamaged {
+                path: "run".into(),
+                reasons: vec![
+                    Error::checkpoint(std::path::Path::new("run/checkpoint-9"), "was never finished"),
+                    Error::checkpoint(std::path::Path::new("run/checkpoint-6"), "lists no `optimizer.bpk`"),
+                ],
+            },
+        ],
         Error::Diverged { .. } => [
             Error::Diverged { step: 7, reason: "the loss is not finite".into(), last: None },
+            Error::Diverged { step: 7, reason: "a reason".into(), last: checkpoint() },
         ],
         Error::Unmerged { .. } => [
             Error::Unmerged {

@@ -1,46 +1,53 @@
 //! The output folder of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use peft_llama::Checkpoint;
 
 use super::{InspectOptions, Inspection, TensorGroup, adapter, checkpoint, model};
 use crate::Error;
 use crate::config::{TrainingConfig, TypedConfig};
 use crate::folder::{ADAPTER, CONFIG, FINAL};
-use crate::report::{History, MetricsLog, RunReport, RunStatus};
+use crate::report::{History, RunReport, RunStatus};
 use crate::run::list_checkpoints;
+use crate::trained::Origin;
 
 pub(super) fn inspect(
     path: &Path,
     options: InspectOptions<'_>,
     watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Inspection, Error> {
-    let config = optional(path, CONFIG, |file| TypedConfig::read(file, &[]))?;
-    let report = optional(path, RunReport::FILE_NAME, |_| RunReport::read(path))?;
-    let history = optional(path, MetricsLog::FILE_NAME, |_| History::read(path))?;
-    let of_run = config.as_ref().map(|typed| typed.config.base_model.clone());
-    let is_gone = options.base().is_none() && of_run.as_ref().is_some_and(|base| !base.exists());
-    let base = options.base().map(PathBuf::from).or_else(|| of_run.clone().filter(|_| !is_gone));
+    let config = TypedConfig::read(path.join(CONFIG), &[])?.config;
+    let report = RunReport::read(path)?;
+    let history = History::read(path)?;
+    let named = options.base().unwrap_or(&config.base_model);
+    let base = Some(named).filter(|base| options.base().is_some() || base.exists());
 
-    let mut facts = Vec::new();
-    facts.extend(config.as_ref().map(|typed| ("method", typed.config.method.to_string())));
-    facts.extend(report.as_ref().map(|report| ("run", describe(report))));
-    facts.extend(history.as_ref().map(|history| ("log", last_loss(history))));
-    facts.extend(base.as_deref().map(|base| ("base", base.display().to_string())));
-    facts.extend(of_run.as_deref().filter(|_| is_gone).map(super::gone));
-    if let Some((typed, report)) = config.as_ref().zip(report.as_ref()) {
-        check_results(path, &typed.config, report.status)?;
-    }
-    for (_, dir) in list_checkpoints(path)? {
+    let mut facts = vec![
+        ("method", config.method.to_string()),
+        ("run", describe(&report)),
+        ("log", last_loss(&history)),
+    ];
+    facts.push(match base {
+        Some(base) => ("base", base.display().to_string()),
+        None => super::gone(named),
+    });
+    check_results(path, &config, &report)?;
+    for (steps, dir) in list_checkpoints(path)? {
         let manifest = checkpoint::checked(&dir)?;
-        if let Some(base) = &base {
-            manifest.check_base(&dir, base)?;
+        if manifest.progress.steps != steps {
+            let reason = format!("is of step {}, whatever its name says", manifest.progress.steps);
+            return Err(Error::checkpoint(&dir, reason));
+        }
+        if let Some(base) = base {
+            Origin::of(&dir, &manifest, &Checkpoint::open(base)?)?;
         }
         facts.push(("checkpoint", format!("{}: whole", dir.display())));
     }
     let mut tensors = Vec::new();
     let dir = path.join(ADAPTER);
     if dir.exists() {
-        let of_base = base.as_deref().map(|base| model::catalogue(base, options.device));
+        let of_base = base.map(|base| model::catalogue(base, options.device));
         let found = adapter::checked(&dir, of_base.transpose()?.as_ref())?;
         facts.extend(found.facts);
         tensors.extend(within(ADAPTER, found.tensors));
@@ -62,24 +69,22 @@ fn within(folder: &str, tensors: Vec<TensorGroup>) -> impl Iterator<Item = Tenso
     })
 }
 
-fn optional<T>(
-    path: &Path,
-    name: &str,
-    read: impl FnOnce(PathBuf) -> Result<T, Error>,
-) -> Result<Option<T>, Error> {
-    let file = path.join(name);
-    file.exists().then(|| read(file)).transpose()
-}
-
-/// A completed run has left all that it writes.
-fn check_results(path: &Path, config: &TrainingConfig, status: RunStatus) -> Result<(), Error> {
+/// A completed run has left all that it writes, another what it goes on from.
+fn check_results(path: &Path, config: &TrainingConfig, report: &RunReport) -> Result<(), Error> {
     let is_missing = |name: &str| !path.join(name).exists();
+    if report.status != RunStatus::Completed {
+        let checkpoint = report.checkpoint.as_deref().and_then(Path::file_name);
+        return match checkpoint.map(|name| path.join(name)).filter(|path| !path.exists()) {
+            None => Ok(()),
+            Some(path) => Err(Error::checkpoint(&path, "is missing, and the run goes on from it")),
+        };
+    }
     let missing = match (is_missing(FINAL), is_missing(ADAPTER) && config.writes_adapter()) {
         (true, _) => Some(FINAL),
         (_, true) => Some(ADAPTER),
         _ => None,
     };
-    match missing.filter(|_| status == RunStatus::Completed) {
+    match missing {
         None => Ok(()),
         Some(missing) => Err(Error::ResultMissing { path: path.into(), missing }),
     }

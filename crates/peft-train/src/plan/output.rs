@@ -7,13 +7,22 @@ use crate::Error;
 use crate::config::{MethodName, Problem, TrainingConfig, TypedConfig};
 use crate::folder::CONFIG;
 use crate::report::write_atomic;
-use crate::run::{earlier_result, lies_in};
+use crate::run::{base_stays, earlier_result, lies_in};
 
 /// Refuses an output folder that cannot be made, or in which an earlier run would be lost, and a checkpoint
 /// to go on from that is none.
 pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
-    let TrainingConfig { output_dir, resume_from_checkpoint, overwrite_output_dir, .. } =
-        &typed.config;
+    let TrainingConfig {
+        base_model, output_dir, resume_from_checkpoint, overwrite_output_dir, ..
+    } = &typed.config;
+    if output_dir.as_os_str().is_empty() {
+        let message = "`output_dir` is empty".into();
+        return Err(vec![typed.problem(
+            "output_dir",
+            message,
+            Some("name a folder for the run".into()),
+        )]);
+    }
     can_be_made(output_dir).map_err(|e| vec![problem(typed, "output_dir", e)])?;
     if let Some(dir) = resume_from_checkpoint {
         let manifest = crate::run::CheckpointManifest::read(dir);
@@ -21,8 +30,12 @@ pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
         whole.map_err(|e| vec![problem(typed, "resume_from_checkpoint", e)])?;
     }
     let goes_on = resume_from_checkpoint.as_deref().is_some_and(|dir| lies_in(dir, output_dir));
-    if *overwrite_output_dir || !output_dir.exists() || goes_on {
+    if !output_dir.exists() || goes_on {
         return Ok(());
+    }
+    if *overwrite_output_dir {
+        let stays = base_stays(base_model, output_dir);
+        return stays.map_err(|e| vec![problem(typed, "output_dir", e)]);
     }
     let earlier = earlier_result(output_dir).map_err(|e| vec![problem(typed, "output_dir", e)])?;
     match earlier {
@@ -55,12 +68,17 @@ impl TrainingConfig {
     }
 }
 
-/// What a person may miss in the output folder.
+/// What a person may miss in the output folder, or find gone from it.
 pub(super) fn notes(config: &TrainingConfig) -> Vec<String> {
     let is_missed = !config.writes_adapter() && config.method != MethodName::Full;
-    let note = "LoSiA's adapter files have no place for `modules_to_save`: the run writes `final/`, \
-                and no `adapter/`";
-    is_missed.then(|| note.into()).into_iter().collect()
+    let missed = "LoSiA's adapter files have no place for `modules_to_save`: the run writes `final/`, \
+                  and no `adapter/`";
+    let goes_on = config.resume_from_checkpoint.is_some();
+    let earlier = earlier_result(&config.output_dir).ok().flatten();
+    let removed = earlier.filter(|_| config.overwrite_output_dir && !goes_on).map(|found| {
+        format!("an earlier run is removed from `output_dir`, with `{}`", found.display())
+    });
+    is_missed.then(|| missed.into()).into_iter().chain(removed).collect()
 }
 
 /// Writes the resolved configuration, from which the run can be resumed.

@@ -23,8 +23,10 @@ pub fn resumed(output_dir: &Path) -> Result<(TypedConfig, Vec<Error>), Error> {
     drop(OutputLock::take(output_dir)?); // puts back what a kill left out of its place
     let LatestCheckpoint { path, mut passed_over } = latest_checkpoint(output_dir)?;
     if path.is_none() {
-        if !passed_over.is_empty() {
-            return Err(passed_over.remove(0));
+        match passed_over.len() {
+            0 => (),
+            1 => return Err(passed_over.remove(0)),
+            _ => return Err(Error::AllDamaged { path: output_dir.into(), reasons: passed_over }),
         }
         if [FINAL, ADAPTER].iter().any(|name| output_dir.join(name).exists()) {
             return Err(Error::NothingToResume { path: output_dir.into() });

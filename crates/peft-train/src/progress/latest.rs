@@ -1,15 +1,17 @@
-//! The newest value of each metric, as text.
+//! The present value of each metric, as text.
 
 use burn::train::{
-    metric::{MetricDefinition, MetricEntry, MetricId},
+    metric::{MetricDefinition, MetricEntry, MetricId, NumericEntry},
     renderer::MetricState,
 };
 
-/// The metrics of the split at work, in the order of their first update.
+/// The metrics of the split at work, in the order of their first update: of the batches since the last
+/// step, where several make one.
 #[derive(Default)]
 pub(super) struct LatestMetrics {
     names: Vec<(MetricId, String)>,
-    states: Vec<MetricState>,
+    /// Each with whether it is of a step that has ended.
+    states: Vec<(MetricState, bool)>,
 }
 
 impl LatestMetrics {
@@ -24,20 +26,25 @@ impl LatestMetrics {
         self.states.clear();
     }
 
-    /// Puts `state` in place of the metric's older one.
+    /// A step has ended: what comes next is of another.
+    pub fn end_step(&mut self) {
+        self.states.iter_mut().for_each(|(_, is_old)| *is_old = true);
+    }
+
+    /// Puts `state` in place of the metric's older one, averaged with that of the same step.
     pub fn update(&mut self, state: MetricState) {
         let id = &entry(&state).metric_id;
-        let old = self.states.iter_mut().find(|old| entry(old).metric_id == *id);
-        match old {
-            Some(old) => *old = state,
-            None => self.states.push(state),
+        match self.states.iter_mut().find(|(old, _)| entry(old).metric_id == *id) {
+            Some((old, is_old)) if *is_old => (*old, *is_old) = (state, false),
+            Some((old, _)) => *old = averaged(old, state),
+            None => self.states.push((state, false)),
         }
     }
 
     /// The numbers, `  loss 0.4321  accuracy 0.5000`.
     pub fn numbers(&self) -> String {
-        let number = |state: &MetricState| match state {
-            MetricState::Numeric(entry, Some(value)) => {
+        let number = |state: &(MetricState, bool)| match state {
+            (MetricState::Numeric(entry, Some(value)), _) => {
                 let name = self.name(&entry.metric_id)?;
                 Some(format!("  {name} {}", short(value.current())))
             }
@@ -48,7 +55,7 @@ impl LatestMetrics {
 
     /// Every metric in its own words, `  loss epoch 0.43 - batch 0.41`.
     pub fn texts(&self) -> String {
-        let text = |state: &MetricState| {
+        let text = |(state, _): &(MetricState, bool)| {
             let entry = entry(state);
             let name = self.name(&entry.metric_id)?;
             Some(format!("  {name} {}", entry.serialized_entry.formatted))
@@ -60,6 +67,25 @@ impl LatestMetrics {
         let registered = self.names.iter().find(|(known, _)| known == id);
         registered.map(|(_, name)| &**name)
     }
+}
+
+/// `new`, with the mean over both, by what they count. What is no mean, as a split's final value, is taken as
+/// it is.
+fn averaged(old: &MetricState, new: MetricState) -> MetricState {
+    let mean = |state: &MetricState| match state {
+        MetricState::Numeric(_, Some(NumericEntry::Aggregated { aggregated_value, count })) => {
+            Some((*aggregated_value, *count))
+        }
+        _ => None,
+    };
+    let (Some((a, n)), Some((b, m)), MetricState::Numeric(entry, _)) =
+        (mean(old), mean(&new), &new)
+    else {
+        return new;
+    };
+    let aggregated_value = (a * n as f64 + b * m as f64) / (n + m).max(1) as f64;
+    let value = NumericEntry::Aggregated { aggregated_value, count: n + m };
+    MetricState::Numeric(entry.clone(), Some(value))
 }
 
 fn entry(state: &MetricState) -> &MetricEntry {
@@ -118,6 +144,27 @@ pub(super) mod tests {
         assert_eq!(metrics.texts(), "  loss epoch 1  note fine");
         metrics.clear();
         assert_eq!(metrics.numbers(), "");
+    }
+
+    #[test]
+    fn the_batches_of_a_step_are_averaged_by_what_they_count() {
+        let mut metrics = LatestMetrics::default();
+        metrics.register(definition("Loss"));
+        let mut update = |aggregated_value, count| {
+            let mean = NumericEntry::Aggregated { aggregated_value, count };
+            let MetricState::Numeric(entry, _) = numeric("Loss", 0.0) else { unreachable!() };
+            metrics.update(MetricState::Numeric(entry, Some(mean)));
+            let numbers = metrics.numbers();
+            if count == 6 {
+                metrics.end_step();
+            }
+            numbers
+        };
+        assert_eq!(update(8.0, 2), "  loss 8.0000");
+        assert_eq!(update(4.0, 6), "  loss 5.0000");
+        assert_eq!(update(3.0, 1), "  loss 3.0000");
+        metrics.update(numeric("Loss", 7.0));
+        assert_eq!(metrics.numbers(), "  loss 7.0000");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl LinesOptions {
 }
 
 /// Renders progress as lines such as `epoch 1/3  step 120/600  loss 0.4321  learning rate 1.0e-4`:
-/// one every `logging_steps`, and one at the end of each split: what was trained on up to a
+/// one every `logging_steps`, with that step's loss over all its batches, and one at the end of each split: what was trained on up to a
 /// validation or an epoch's end, and what was validated on. Lines count skipped steps too, and where
 /// these make the run longer its total is shown as it grows.
 ///
@@ -145,6 +145,9 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for LinesRenderer<W> {
         }
         let every = self.options.logging_steps.get();
         let step = self.finished_step(items_processed);
+        if step.is_some() {
+            self.metrics.end_step();
+        }
         if let Some(step) = step.filter(|step| step.is_multiple_of(every) && *step > self.reported)
         {
             self.reported = step;

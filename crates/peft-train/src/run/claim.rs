@@ -33,11 +33,10 @@ impl Claim {
         if let Some(found) = earlier_result(output_dir)?.filter(|_| !config.overwrite_output_dir) {
             return Err(Error::OutputDirInUse { path: (*output_dir).into(), found });
         }
-        let replaced = left_in(output_dir)?;
-        match plan.base.as_ref().filter(|base| replaced.iter().any(|at| is_same(at, &base.dir))) {
-            Some(base) => Err(Error::BaseReplaced { path: base.dir.clone() }),
-            None => Ok(Self { lock, replaced, goes_on: false }),
+        if let Some(base) = &plan.base {
+            base_stays(&base.dir, output_dir)?;
         }
+        Ok(Self { lock, replaced: left_in(output_dir)?, goes_on: false })
     }
 
     /// Removes what an earlier run left, once this one is accepted: nothing of it may be taken for
@@ -57,6 +56,17 @@ pub(crate) fn earlier_result(output_dir: &Path) -> Result<Option<PathBuf>, Error
     let newest = list(output_dir)?.pop().map(|(_, path)| path);
     let results = [FINAL, ADAPTER].map(|name| output_dir.join(name));
     Ok(newest.or_else(|| results.into_iter().find(|path| path.exists())))
+}
+
+/// Refuses a base model, in the folder `base`, that is among what an earlier run left in `output_dir`.
+///
+/// # Errors
+/// [`Error::BaseReplaced`]; [`Error::Io`].
+pub(crate) fn base_stays(base: &Path, output_dir: &Path) -> Result<(), Error> {
+    match left_in(output_dir)?.iter().any(|at| is_same(at, base)) {
+        true => Err(Error::BaseReplaced { path: base.into() }),
+        false => Ok(()),
+    }
 }
 
 /// All that an earlier run left in `output_dir`, but for `metrics.jsonl`, which every run begins anew in

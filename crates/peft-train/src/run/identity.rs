@@ -65,6 +65,18 @@ impl BaseIdentity {
     }
 }
 
+impl BaseIdentity {
+    /// The first part in which two bases differ.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let parts = [
+            ("config.json", self.config == other.config),
+            ("weights", self.weights == other.weights),
+            ("tokenizer.json", self.tokenizer == other.tokenizer),
+        ];
+        parts.into_iter().find(|(_, same)| !same).map(|(part, _)| part)
+    }
+}
+
 /// Settings that decide the weights: the method's, those of `run`, what `tuner` trains whole.
 pub(crate) fn settings(method: &Value, run: &TrainConfig, tuner: &TunerConfig) -> Value {
     json!({
@@ -93,21 +105,58 @@ impl RunIdentity {
         }
     }
 
-    /// The first thing in which this identity, read from a checkpoint, differs from that of the
-    /// run, with both values.
-    pub(super) fn difference(&self, run: &Self) -> Result<Option<String>, Error> {
-        let json = |identity: &Self| -> serde_json::Result<Value> {
-            // Through text, as the checkpoint came: decimal fractions read back may differ in the
-            // last bit from those that were written.
-            serde_json::from_slice(&serde_json::to_vec(identity)?)
+    /// In what this identity, read from a checkpoint, differs from that of the run: the first thing, as a
+    /// person would put it.
+    pub(super) fn difference(&self, run: &Self) -> Option<String> {
+        if self.method != run.method {
+            return Some(differs("method", &json!(self.method), &json!(run.method)));
+        }
+        let base = match (&self.base, &run.base) {
+            (None, None) => None,
+            (Some(own), Some(other)) => own.difference(other).map(|part| format!("other {part}")),
+            _ => Some("of one of them, none is known".into()),
         };
-        let json = |identity| {
-            json(identity).map_err(|e| Error::checkpoint(Path::new("identity of the run"), e))
-        };
-        let difference = first_difference("", &json(self)?, &json(run)?);
-        Ok(difference.map(|(key, found, expected)| {
-            format!("was written with `{key}` = {found}, but this run has {expected}")
-        }))
+        if let Some(base) = base {
+            return Some(format!("was written on another base model: {base}"));
+        }
+        let settings = ["run", "method", "modules_to_save"].into_iter().find_map(|part| {
+            let [own, other] = [&self.config[part], &run.config[part]].map(as_read);
+            first_difference(part, &own, &other)
+        });
+        let rest = || first_difference("", &as_read(&self.config), &as_read(&run.config));
+        if let Some((key, own, other)) = settings.or_else(rest) {
+            return Some(differs(name_of(&key), &own, &other));
+        }
+        if self.samples != run.samples {
+            return Some(differs("samples", &json!(self.samples), &json!(run.samples)));
+        }
+        if self.data != run.data {
+            let reason = "was written by a run on other samples: other data, or cut, packed, split or put \
+                          into words differently";
+            return Some(reason.into());
+        }
+        (self.dtype != run.dtype).then(|| differs("dtype", &json!(self.dtype), &json!(run.dtype)))
+    }
+}
+
+fn differs(key: &str, found: &Value, expected: &Value) -> String {
+    format!("was written with `{key}` = {found}, but this run has {expected}")
+}
+
+/// As it comes out of a checkpoint: decimal fractions read back may differ in the last bit from those
+/// that were written.
+fn as_read(value: &Value) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or_default()
+}
+
+/// What a person calls the setting with that path.
+fn name_of(key: &str) -> &str {
+    let name = ["run.", "method."].into_iter().find_map(|part| key.strip_prefix(part));
+    match name.unwrap_or(key) {
+        "r" => "lora_r",
+        "total_steps" => "number of steps",
+        "batches_per_step" => "gradient_accumulation_steps × devices",
+        name => name,
     }
 }
 
@@ -173,23 +222,28 @@ mod tests {
         let run = identity();
         let parsed: RunIdentity =
             serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
-        assert_eq!(parsed.difference(&run).unwrap(), None, "wherever the base is");
+        assert_eq!(parsed.difference(&run), None, "wherever the base is");
         type Change = fn(&mut RunIdentity);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 11] = [
             (|i| i.method = "losia".into(), "`method` = \"lora\", but this run has \"losia\""),
-            (|i| i.config["method"]["r"] = 16.into(), "`config.method.r` = 8, but this run has 16"),
-            (|i| i.data = "e".into(), "`data` = \"d\", but this run has \"e\""),
-            (|i| i.base.as_mut().unwrap().weights = "v".into(), "`base.weights` = \"w\""),
+            (|i| i.config["method"]["r"] = 16.into(), "`lora_r` = 8, but this run has 16"),
+            (|i| i.config["method"]["rate"] = 0.3.into(), "`rate` = 0.3"),
+            (|i| i.config["run"]["seed"] = 2.into(), "`seed` = 1, but this run has 2"),
+            (|i| i.config["other"] = 2.into(), "`other` = null, but this run has 2"),
+            (|i| i.samples = 5, "`samples` = 4, but this run has 5"),
+            (|i| i.data = "e".into(), "on other samples"),
+            (|i| i.dtype = "BF16".into(), "`dtype` = \"F32\", but this run has \"BF16\""),
+            (|i| i.base.as_mut().unwrap().weights = "v".into(), "base model: other weights"),
             (
                 |i| i.base.as_mut().unwrap().tokenizer = Some("t".into()),
-                "`base.tokenizer` = null, but this run has \"t\"",
+                "base model: other tokenizer.json",
             ),
-            (|i| i.base = None, "but this run has null"),
+            (|i| i.base = None, "none is known"),
         ];
         for (change, expected) in cases {
             let mut other = run.clone();
             change(&mut other);
-            let difference = parsed.difference(&other).unwrap().unwrap();
+            let difference = parsed.difference(&other).unwrap();
             assert!(difference.contains(expected), "{difference}");
         }
     }

@@ -25,13 +25,15 @@ pub struct FineTune {
 /// Mean loss of a batch over its target tokens.
 #[derive(Debug)]
 pub struct BatchLoss {
+    /// Once per target token: Burn's metrics weigh what they average by the number of elements.
     loss: Tensor<1>,
 }
 
 impl BatchLoss {
     /// Of the sum of the losses `[1]`.
     fn of(sum: Tensor<1>, batch: &Batch) -> Self {
-        Self { loss: sum.div_scalar(batch.target_tokens.max(1) as f64) }
+        let targets = batch.target_tokens.max(1);
+        Self { loss: sum.div_scalar(targets as f64).expand([targets]) }
     }
 }
 

@@ -137,7 +137,7 @@ impl CheckpointManifest {
     /// # Errors
     /// [`Error::Checkpoint`] with the first difference.
     pub(crate) fn check_run(&self, dir: &Path, expected: &RunIdentity) -> Result<(), Error> {
-        match self.run.difference(expected)? {
+        match self.run.difference(expected) {
             None => Ok(()),
             Some(difference) => Err(Error::checkpoint(dir, difference)),
         }
@@ -151,14 +151,9 @@ impl CheckpointManifest {
     pub(crate) fn check_base(&self, dir: &Path, base: &Path) -> Result<(), Error> {
         let Some(expected) = &self.run.base else { return Ok(()) };
         let found = BaseIdentity::of(base)?;
-        let parts = [
-            ("config.json", expected.config == found.config),
-            ("weights", expected.weights == found.weights),
-            ("tokenizer.json", expected.tokenizer == found.tokenizer),
-        ];
-        match parts.into_iter().find(|(_, same)| !same) {
+        match expected.difference(&found) {
             None => Ok(()),
-            Some((part, _)) => {
+            Some(part) => {
                 let base = base.display();
                 let reason = format!("belongs to another base than `{base}`: other {part}");
                 Err(Error::checkpoint(dir, reason))

@@ -134,7 +134,7 @@ mod tests {
     fn another_run_is_refused_with_both_values() {
         let dir = tempfile::tempdir().unwrap();
         let error = try_read(&write_at(dir.path(), 7), 2).err().unwrap().to_string();
-        assert!(error.contains("`config.run.seed` = 1, but this run has 2"), "{error}");
+        assert!(error.contains("`seed` = 1, but this run has 2"), "{error}");
     }
 
     /// Every single damage is noticed, whatever file it is in.
