@@ -24,7 +24,7 @@ fn errors() {
     std::fs::write(fixture.path("several.toml"), "method = \"lora\"\nperiod = 9\nlr = 1\n")
         .unwrap();
     std::fs::create_dir(fixture.path("empty")).unwrap();
-    let cases: [&[&str]; 23] = [
+    let cases: [&[&str]; 30] = [
         &["train", "absent.toml"],
         &["train", "several.toml"],
         &["train", "run.toml", "peroid=5"],
@@ -39,6 +39,13 @@ fn errors() {
         &["train", "run.toml", "datasets=[{ path = 'data.jsonl', wieght = 2 }]"],
         &["train", "run.toml", "val_set_size=0.01", "eval_steps=2"],
         &["train", "run.toml", "datasets=[{ path = 'absent.jsonl' }]"],
+        &["train", "run.toml", "datasets=[]"],
+        &["train", "run.toml", "datasets=[{ path = 'data.jsonl', type = 'alpacca' }]"],
+        &["train", "run.toml", "lr_scheduler=linear"],
+        &["train", "run.toml", "rank_factor=2"],
+        &["train", "run.toml", "max_steps=0"],
+        &["train", "run.toml", "output_dir="],
+        &["train", "run.toml", "resume_from_checkpoint=absent"],
         &["resume", "absent"],
         &["resume", "model"],
         &["generate", "--model", "model", "--temperature=-1", "x"],

@@ -276,7 +276,7 @@ impl Error {
                 "name a Jinja file as `chat_template`, or use a checkpoint that was made for chat"
             }
             Self::ChatTemplate { .. } => {
-                "check the conversation's roles and their order against the template"
+                "mend the template, or check the conversation's roles and their order against it"
             }
             Self::UnstableChatTemplate { .. } => {
                 "use a template that marks answers with {% generation %} … {% endgeneration %}"

@@ -106,6 +106,16 @@ mod tests {
     }
 
     #[test]
+    fn every_name_of_another_tool_has_its_words() {
+        let tables = [elsewhere::RUN, elsewhere::DATASET, elsewhere::FORMATS];
+        let words = tables.into_iter().flatten().map(|(name, instead)| match instead {
+            Instead::Key(key) => format!("{name}: `{key}`"),
+            Instead::Words(words) => format!("{name}: {words}"),
+        });
+        insta::assert_snapshot!(words.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
     fn only_names_that_are_not_known_stand_for_known_ones() {
         let of_dataset = keys(&TrainingConfig::schema()["$defs"]["DatasetConfig"]["properties"]);
         let formats = DataFormat::ALL.map(|format| format.to_string()).to_vec();

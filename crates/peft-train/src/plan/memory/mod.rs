@@ -182,4 +182,19 @@ mod tests {
             "activations 3.00 kB, weights 2.00 kB, optimizer 40 B, gradients 20 B, adapters 10 B"
         );
     }
+
+    #[test]
+    fn what_cannot_fit_is_refused_and_what_may_not_is_noted() {
+        let toml = "base_model = \"m\"\nmethod = \"full\"\ndatasets = [{path = \"d\"}]\n\
+                    output_dir = \"o\"\ndevice = \"flex\"\n";
+        let typed = TypedConfig::parse(toml, "run.toml", &[]).unwrap();
+        let estimate = MemoryEstimate { weights: 2000, activations: 3000, ..Default::default() };
+        let check = |total, free| check(&typed, estimate, Some(Available { total, free }));
+        let error = check(1999, Some(1000)).unwrap_err();
+        let notes = [check(6000, Some(4999)), check(4999, None)].map(|note| note.unwrap().unwrap());
+        insta::assert_snapshot!(format!("{error}\n\n{}", notes.join("\n\n")));
+        assert_eq!(check(6000, Some(5000)).unwrap(), None);
+        assert_eq!(check(5000, None).unwrap(), None);
+        assert_eq!(super::check(&typed, estimate, None).unwrap(), None);
+    }
 }

@@ -78,6 +78,6 @@ mod tests {
         assert!(rate.contains("e-3") && rate.contains("polyline"));
 
         let nowhere = history.draw_loss(Path::new("/nowhere")).unwrap_err().to_string();
-        assert!(nowhere.starts_with("cannot draw `/nowhere/loss.svg`"), "{nowhere}");
+        assert!(nowhere.starts_with("cannot write `/nowhere/loss.svg`"), "{nowhere}");
     }
 }
