@@ -190,8 +190,8 @@ mod tests {
         let typed = TypedConfig::parse(toml, "run.toml", &[]).unwrap();
         let estimate = MemoryEstimate { weights: 2000, activations: 3000, ..Default::default() };
         let check = |total, free| check(&typed, estimate, Some(Available { total, free }));
-        let error = check(1999, Some(1000)).unwrap_err();
-        let notes = [check(6000, Some(4999)), check(4999, None)].map(|note| note.unwrap().unwrap());
+        let error = check(1500, Some(1000)).unwrap_err();
+        let notes = [check(6000, Some(4000)), check(4500, None)].map(|note| note.unwrap().unwrap());
         insta::assert_snapshot!(format!("{error}\n\n{}", notes.join("\n\n")));
         assert_eq!(check(6000, Some(5000)).unwrap(), None);
         assert_eq!(check(5000, None).unwrap(), None);
