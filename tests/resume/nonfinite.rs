@@ -9,7 +9,7 @@ use burn_peft::core::adapter::adalora::{AdaLora, AdaLoraConfig};
 use burn_peft::core::adapter::full::Full;
 use burn_peft::core::schedule::DenseSchedule;
 use burn_peft::llama::CausalLm;
-use burn_peft::train::data::{Sample, epoch_order};
+use burn_peft::train::data::epoch_order;
 use burn_peft::train::report::{RunReport, RunStatus};
 use burn_peft::train::run::RunPlan;
 use serde_json::{Value, json};
@@ -144,6 +144,26 @@ fn validations_count_skipped_steps() {
     }
 }
 
+fn poison_all_but(healthy: Option<usize>, plan: &mut RunPlan<'_>) {
+    for (index, sample) in plan.train_samples.iter_mut().enumerate() {
+        if Some(index) != healthy {
+            sample.input_ids[0] = POISON;
+        }
+    }
+}
+
+#[test]
+fn a_model_that_answers_nothing_is_refused_before_the_first_step() {
+    let _turn = turn();
+    let out = tempfile::tempdir().unwrap();
+    let mut plan = planned(&losia, out.path(), None);
+    poison_all_but(None, &mut plan);
+    let error = launch_on(poisoned_model(), plan).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("logits are not finite"), "{error}");
+    assert!(error.hint().unwrap().contains("a file is damaged"));
+    assert!(!out.path().join("metrics.jsonl").exists());
+}
+
 /// The data is to blame: what is trained so far is kept, and goes on behind it.
 #[test]
 fn a_run_of_nothing_else_stops_with_a_checkpoint() {
@@ -151,8 +171,7 @@ fn a_run_of_nothing_else_stops_with_a_checkpoint() {
     let out = tempfile::tempdir().unwrap();
     let mut plan = planned(&losia, out.path(), None);
     plan.config.max_nonfinite_steps = NonZeroUsize::new(2).unwrap();
-    let poison = |sample: &mut Sample| sample.input_ids[0] = POISON;
-    plan.train_samples[1..].iter_mut().for_each(poison); // by the first one states are judged
+    poison_all_but(Some(3), &mut plan);
     let error = launch_on(poisoned_model(), plan).map(|_| ()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("at step 0: loss or gradients were not finite 2 times"), "{message}");
@@ -186,6 +205,6 @@ fn a_state_without_answers_takes_no_checkpoints_place() {
         assert!(message.contains("training diverged at step 2"), "{message}");
         assert_eq!(checkpoints(out.path()), kept, "{message}");
         assert_eq!(message.contains("checkpoint-1`"), !kept.is_empty(), "{message}");
-        assert_eq!(hint.contains("can be merged"), !kept.is_empty(), "{hint}");
+        assert_eq!(hint.contains("can also be merged"), !kept.is_empty(), "{hint}");
     }
 }

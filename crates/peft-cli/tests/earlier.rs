@@ -41,8 +41,16 @@ fn a_plan_says_what_becomes_of_an_earlier_run() {
         assert_eq!(ran.code, 2, "{settings:?}: {}", ran.stdout);
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
-    let ran = plan(&["overwrite_output_dir=true"]);
-    assert!(ran.code == 0 && ran.stdout.contains("an earlier run is removed"), "{}", ran.stdout);
+    fixture.done(&["train", "run.toml", "val_set_size=0", "output_dir=other"]);
+    let of_other = "resume_from_checkpoint=other/checkpoint-6";
+    for settings in [&["overwrite_output_dir=true"][..], &["overwrite_output_dir=true", of_other]] {
+        let ran = plan(settings);
+        assert!(
+            ran.code == 0 && ran.stdout.contains("an earlier run is removed"),
+            "{}",
+            ran.stdout
+        );
+    }
     assert!(fixture.path("run/final/model.safetensors").exists());
 }
 

@@ -337,7 +337,7 @@ impl Error {
                 Some("leave the base out, or name an adapter, checkpoint or run to inspect".into())
             }
             Self::AllDamaged { .. } => {
-                Some("bring a copy of one back, or train again: nothing is left to go on from".into())
+                Some("bring a copy of one back, or train again, from `final/` if that is there".into())
             }
             Self::ResultMissing { .. } => Some(
                 "`burn-peft resume` goes on from the run's last checkpoint, and writes it again"
@@ -399,8 +399,8 @@ impl Error {
             Self::Diverged { last, .. } => {
                 let again = "lower the learning rate, clip with `max_grad_norm`, use bf16 instead of f16, look \
                              at the data, and start again in another `output_dir`";
-                let from = "; a resume goes on with the same settings, but the checkpoint can be merged \
-                            to start from";
+                let from = "; a resume keeps the settings, and comes to the same point unless the data was \
+                            to blame; the checkpoint can also be merged, to start from";
                 Some(format!("{again}{}", if last.is_some() { from } else { "" }))
             }
             Self::Unmerged { adapter: Some(adapter), .. } => {
@@ -462,11 +462,12 @@ impl Error {
     }
 }
 
-/// The end of a message: what is still there.
+/// The end of a message: what went wrong, a line each.
 fn listed(errors: &[Error]) -> String {
     errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
+/// The end of a message: what is still there.
 fn last_good(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(path) => format!("; the last good checkpoint is `{}`", path.display()),

@@ -1,4 +1,4 @@
-//! The proof that a merged model is the adapted one.
+//! What a model says to a text: the proof that a trained model is one, and that the merged one is the same.
 
 use burn::module::Module;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
@@ -24,7 +24,7 @@ impl Answer {
         Self(logits.cast(FloatDType::F32))
     }
 
-    /// Whether it is one.
+    /// Whether every logit is finite.
     ///
     /// # Errors
     /// [`Error::Device`] where the device fails.

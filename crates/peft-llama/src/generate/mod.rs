@@ -69,13 +69,13 @@ impl CausalLm {
                 break;
             }
             let next = model.next_tokens(input, &mut cache, sampler.as_mut())?;
-            for (index, (row, &token)) in rows.iter_mut().zip(&next).enumerate() {
+            for (index, (row, token)) in rows.iter_mut().zip(&next).enumerate() {
                 if !row.ended {
-                    row.tokens.push(token);
+                    row.tokens.push(token.ok_or(Error::Logits)?);
                     row.ended = ended(index, &row.tokens);
                 }
             }
-            input = next.into_iter().map(|token| vec![token]).collect();
+            input = next.into_iter().map(|token| vec![token.unwrap_or(FILLER)]).collect();
         }
         Ok(rows.into_iter().map(|row| row.tokens).collect())
     }
@@ -98,13 +98,13 @@ impl CausalLm {
     }
 
     /// The token after `input`, rows of equal length that continue `cache`: the most likely one
-    /// without a sampler.
+    /// without a sampler. None where the logits are no numbers.
     fn next_tokens(
         &self,
         input: Vec<Vec<u32>>,
         cache: &mut KvCache,
         sampler: Option<&mut Sampler>,
-    ) -> Result<Vec<u32>, Error> {
+    ) -> Result<Vec<Option<u32>>, Error> {
         let device = self.model.embed_tokens.weight.device();
         let logits = self.step(ids(input, &device), cache); // [batch, vocab]
         let failed = |e: burn::tensor::TensorReadError| Error::Device { reason: e.to_string() };
@@ -113,11 +113,13 @@ impl CausalLm {
             let read = Tensor::cat(vec![logits.argmax(1), lost], 0).try_into_vec_as::<u32>();
             let mut tokens = read.map_err(failed)?;
             let lost = tokens.split_off(tokens.len() / 2);
-            return if lost.contains(&1) { Err(Error::Logits) } else { Ok(tokens) };
+            let token = |(token, lost)| (lost == 0).then_some(token);
+            return Ok(tokens.into_iter().zip(lost).map(token).collect());
         };
         let vocab = logits.dims()[1];
         let logits = logits.cast(DType::F32).try_into_vec_as::<f32>().map_err(failed)?;
-        logits.chunks(vocab).enumerate().map(|(row, logits)| sampler.choose(row, logits)).collect()
+        let token = |(row, logits)| sampler.choose(row, logits);
+        Ok(logits.chunks(vocab).enumerate().map(token).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The output folder of a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use peft_llama::Checkpoint;
 
@@ -8,7 +8,7 @@ use super::{InspectOptions, Inspection, TensorGroup, adapter, checkpoint, model}
 use crate::Error;
 use crate::config::{TrainingConfig, TypedConfig};
 use crate::folder::{ADAPTER, CONFIG, FINAL};
-use crate::report::{History, RunReport, RunStatus};
+use crate::report::{History, MetricsLog, RunReport, RunStatus};
 use crate::run::list_checkpoints;
 use crate::trained::Origin;
 
@@ -17,30 +17,41 @@ pub(super) fn inspect(
     options: InspectOptions<'_>,
     watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Inspection, Error> {
-    let config = TypedConfig::read(path.join(CONFIG), &[])?.config;
-    let report = RunReport::read(path)?;
-    let history = History::read(path)?;
-    let named = options.base().unwrap_or(&config.base_model);
-    let base = Some(named).filter(|base| options.base().is_some() || base.exists());
+    let checkpoints = list_checkpoints(path)?;
+    let has_results = !checkpoints.is_empty()
+        || [FINAL, ADAPTER].map(|name| path.join(name).exists()) != [false; 2];
+    // A process may have been killed before it wrote them.
+    let report = needed(has_results, path, RunReport::FILE_NAME, |_| RunReport::read(path))?;
+    let history = needed(report.is_some(), path, MetricsLog::FILE_NAME, |_| History::read(path))?;
+    // A run that is not made of a configuration file has none.
+    let has_config =
+        report.as_ref().is_some_and(|report| report.config.get("base_model").is_some());
+    let config = needed(has_config, path, CONFIG, |file| TypedConfig::read(file, &[]))?;
+    let of_run = config.as_ref().map(|typed| typed.config.base_model.as_path());
+    let is_gone = options.base().is_none() && of_run.is_some_and(|base| !base.exists());
+    let base = options.base().or(of_run.filter(|_| !is_gone));
 
-    let mut facts = vec![
-        ("method", config.method.to_string()),
-        ("run", describe(&report)),
-        ("log", last_loss(&history)),
-    ];
-    facts.push(match base {
-        Some(base) => ("base", base.display().to_string()),
-        None => super::gone(named),
-    });
-    check_results(path, &config, &report)?;
-    for (steps, dir) in list_checkpoints(path)? {
+    let mut facts = Vec::new();
+    facts.extend(config.as_ref().map(|typed| ("method", typed.config.method.to_string())));
+    facts.extend(report.as_ref().map(|report| ("run", describe(report))));
+    facts.extend(history.as_ref().map(|history| ("log", last_loss(history))));
+    facts.extend(base.map(|base| ("base", base.display().to_string())));
+    facts.extend(of_run.filter(|_| is_gone).map(super::gone));
+    if let Some((typed, report)) = config.as_ref().zip(report.as_ref()) {
+        check_results(path, &typed.config, report.status)?;
+    }
+    for (steps, dir) in checkpoints {
         let manifest = checkpoint::checked(&dir)?;
         if manifest.progress.steps != steps {
             let reason = format!("is of step {}, whatever its name says", manifest.progress.steps);
             return Err(Error::checkpoint(&dir, reason));
         }
-        if let Some(base) = base {
-            Origin::of(&dir, &manifest, &Checkpoint::open(base)?)?;
+        match base {
+            Some(base) if config.is_some() => {
+                Origin::of(&dir, &manifest, &Checkpoint::open(base)?)?;
+            }
+            Some(base) => manifest.check_base(&dir, base)?,
+            None => (),
         }
         facts.push(("checkpoint", format!("{}: whole", dir.display())));
     }
@@ -69,22 +80,26 @@ fn within(folder: &str, tensors: Vec<TensorGroup>) -> impl Iterator<Item = Tenso
     })
 }
 
-/// A completed run has left all that it writes, another what it goes on from.
-fn check_results(path: &Path, config: &TrainingConfig, report: &RunReport) -> Result<(), Error> {
+/// What is in the file `name`, which may only be missing where it is not needed.
+fn needed<T>(
+    is_needed: bool,
+    path: &Path,
+    name: &str,
+    read: impl FnOnce(PathBuf) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let file = path.join(name);
+    (is_needed || file.exists()).then(|| read(file)).transpose()
+}
+
+/// A completed run has left all that it writes.
+fn check_results(path: &Path, config: &TrainingConfig, status: RunStatus) -> Result<(), Error> {
     let is_missing = |name: &str| !path.join(name).exists();
-    if report.status != RunStatus::Completed {
-        let checkpoint = report.checkpoint.as_deref().and_then(Path::file_name);
-        return match checkpoint.map(|name| path.join(name)).filter(|path| !path.exists()) {
-            None => Ok(()),
-            Some(path) => Err(Error::checkpoint(&path, "is missing, and the run goes on from it")),
-        };
-    }
     let missing = match (is_missing(FINAL), is_missing(ADAPTER) && config.writes_adapter()) {
         (true, _) => Some(FINAL),
         (_, true) => Some(ADAPTER),
         _ => None,
     };
-    match missing {
+    match missing.filter(|_| status == RunStatus::Completed) {
         None => Ok(()),
         Some(missing) => Err(Error::ResultMissing { path: path.into(), missing }),
     }

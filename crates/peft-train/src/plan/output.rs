@@ -7,7 +7,7 @@ use crate::Error;
 use crate::config::{MethodName, Problem, TrainingConfig, TypedConfig};
 use crate::folder::CONFIG;
 use crate::report::write_atomic;
-use crate::run::{base_stays, earlier_result, lies_in};
+use crate::run::{base_stays, earlier_result, goes_on};
 
 /// Refuses an output folder that cannot be made, or in which an earlier run would be lost, and a checkpoint
 /// to go on from that is none.
@@ -29,8 +29,7 @@ pub(super) fn check(typed: &TypedConfig) -> Result<(), Vec<Problem>> {
         let whole = manifest.and_then(|manifest| manifest.verify(dir));
         whole.map_err(|e| vec![problem(typed, "resume_from_checkpoint", e)])?;
     }
-    let goes_on = resume_from_checkpoint.as_deref().is_some_and(|dir| lies_in(dir, output_dir));
-    if !output_dir.exists() || goes_on {
+    if !output_dir.exists() || goes_on(resume_from_checkpoint.as_deref(), output_dir) {
         return Ok(());
     }
     if *overwrite_output_dir {
@@ -73,7 +72,7 @@ pub(super) fn notes(config: &TrainingConfig) -> Vec<String> {
     let is_missed = !config.writes_adapter() && config.method != MethodName::Full;
     let missed = "LoSiA's adapter files have no place for `modules_to_save`: the run writes `final/`, \
                   and no `adapter/`";
-    let goes_on = config.resume_from_checkpoint.is_some();
+    let goes_on = goes_on(config.resume_from_checkpoint.as_deref(), &config.output_dir);
     let earlier = earlier_result(&config.output_dir).ok().flatten();
     let removed = earlier.filter(|_| config.overwrite_output_dir && !goes_on).map(|found| {
         format!("an earlier run is removed from `output_dir`, with `{}`", found.display())

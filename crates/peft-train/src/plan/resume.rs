@@ -16,7 +16,7 @@ use crate::run::{
 ///
 /// # Errors
 /// [`Error::Io`] if the folder or its `config.toml` cannot be read, [`Error::Config`] if that is
-/// damaged; what is wrong with the newest checkpoint if none is whole; [`Error::NothingToResume`]
+/// damaged; [`Error::Checkpoint`] or [`Error::AllDamaged`] if none is whole; [`Error::NothingToResume`]
 /// for a run that ended and has none, [`Error::OutputDirLocked`] for one that is at work.
 pub fn resumed(output_dir: &Path) -> Result<(TypedConfig, Vec<Error>), Error> {
     let mut typed = TypedConfig::read(output_dir.join(CONFIG), &[])?;

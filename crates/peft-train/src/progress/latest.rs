@@ -5,8 +5,8 @@ use burn::train::{
     renderer::MetricState,
 };
 
-/// The metrics of the split at work, in the order of their first update: of the batches since the last
-/// step, where several make one.
+/// The metrics of the split at work, in the order of their first update: of the last batch, and the loss
+/// of all batches since the last step, where several make one.
 #[derive(Default)]
 pub(super) struct LatestMetrics {
     names: Vec<(MetricId, String)>,
@@ -31,12 +31,14 @@ impl LatestMetrics {
         self.states.iter_mut().for_each(|(_, is_old)| *is_old = true);
     }
 
-    /// Puts `state` in place of the metric's older one, averaged with that of the same step.
+    /// Puts `state` in place of the metric's older one. A loss is averaged with those of the same step.
     pub fn update(&mut self, state: MetricState) {
         let id = &entry(&state).metric_id;
+        let is_loss = self.name(id) == Some("loss");
         match self.states.iter_mut().find(|(old, _)| entry(old).metric_id == *id) {
             Some((old, is_old)) if *is_old => (*old, *is_old) = (state, false),
-            Some((old, _)) => *old = averaged(old, state),
+            Some((old, _)) if is_loss => *old = averaged(old, state),
+            Some((old, _)) => *old = state,
             None => self.states.push((state, false)),
         }
     }
@@ -150,21 +152,26 @@ pub(super) mod tests {
     fn the_batches_of_a_step_are_averaged_by_what_they_count() {
         let mut metrics = LatestMetrics::default();
         metrics.register(definition("Loss"));
+        metrics.register(definition("Learning Rate"));
         let mut update = |aggregated_value, count| {
-            let mean = NumericEntry::Aggregated { aggregated_value, count };
-            let MetricState::Numeric(entry, _) = numeric("Loss", 0.0) else { unreachable!() };
-            metrics.update(MetricState::Numeric(entry, Some(mean)));
+            for (name, aggregated_value) in
+                [("Loss", aggregated_value), ("Learning Rate", count as f64)]
+            {
+                let mean = NumericEntry::Aggregated { aggregated_value, count };
+                let MetricState::Numeric(entry, _) = numeric(name, 0.0) else { unreachable!() };
+                metrics.update(MetricState::Numeric(entry, Some(mean)));
+            }
             let numbers = metrics.numbers();
             if count == 6 {
                 metrics.end_step();
             }
             numbers
         };
-        assert_eq!(update(8.0, 2), "  loss 8.0000");
-        assert_eq!(update(4.0, 6), "  loss 5.0000");
-        assert_eq!(update(3.0, 1), "  loss 3.0000");
+        assert_eq!(update(8.0, 2), "  loss 8.0000  learning rate 2.0000");
+        assert_eq!(update(4.0, 6), "  loss 5.0000  learning rate 6.0000");
+        assert_eq!(update(3.0, 1), "  loss 3.0000  learning rate 1.0000");
         metrics.update(numeric("Loss", 7.0));
-        assert_eq!(metrics.numbers(), "  loss 7.0000");
+        assert_eq!(metrics.numbers(), "  loss 7.0000  learning rate 1.0000");
     }
 
     #[test]

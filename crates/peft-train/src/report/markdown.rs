@@ -17,8 +17,8 @@ pub(super) const FILE_NAME: &str = "report.md";
 /// work.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::BadReport`] where `run.json` cannot be read,
-/// [`Error::BadMetricsLine`], [`Error::Plot`].
+/// [`Error::Io`] where a file cannot be read or written, [`Error::BadReport`], [`Error::BadMetricsLine`],
+/// [`Error::Plot`].
 pub fn write_report(dir: &Path) -> Result<PathBuf, Error> {
     let (report, history) = (RunReport::read(dir)?, History::read(dir)?);
     let pictures = draw(dir, &history)?;

@@ -27,7 +27,7 @@ impl Claim {
         let RunPlan { output_dir, resume_from, config, .. } = plan;
         std::fs::create_dir_all(output_dir).map_err(Error::write(output_dir))?;
         let lock = OutputLock::take(output_dir)?;
-        if resume_from.is_some_and(|checkpoint| lies_in(checkpoint, output_dir)) {
+        if goes_on(*resume_from, output_dir) {
             return Ok(Self { lock, replaced: Vec::new(), goes_on: true });
         }
         if let Some(found) = earlier_result(output_dir)?.filter(|_| !config.overwrite_output_dir) {
@@ -77,6 +77,11 @@ fn left_in(output_dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let named = names.map(|name| output_dir.join(name)).filter(|path| path.exists());
     let checkpoints = list(output_dir)?.into_iter().map(|(_, path)| path);
     Ok(named.chain(checkpoints).collect())
+}
+
+/// Whether the run in `output_dir` goes on from one of its own checkpoints.
+pub(crate) fn goes_on(resume_from: Option<&Path>, output_dir: &Path) -> bool {
+    resume_from.is_some_and(|checkpoint| lies_in(checkpoint, output_dir))
 }
 
 /// Whether the folder `path` is in the folder `dir`.

@@ -63,9 +63,7 @@ impl BaseIdentity {
             tokenizer: tokenizer.exists().then(|| hash_file(&tokenizer)).transpose()?,
         })
     }
-}
 
-impl BaseIdentity {
     /// The first part in which two bases differ.
     pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
         let parts = [
@@ -106,41 +104,50 @@ impl RunIdentity {
     }
 
     /// In what this identity, read from a checkpoint, differs from that of the run: the first thing, as a
-    /// person would put it.
+    /// person would put it. What follows from another thing comes after it.
     pub(super) fn difference(&self, run: &Self) -> Option<String> {
-        if self.method != run.method {
-            return Some(differs("method", &json!(self.method), &json!(run.method)));
+        let Self { method, config, samples, data, dtype, base } = self;
+        if *method != run.method {
+            return Some(differs("`method`", &json!(method), &json!(run.method)));
         }
-        let base = match (&self.base, &run.base) {
+        let part = match (base, &run.base) {
             (None, None) => None,
             (Some(own), Some(other)) => own.difference(other).map(|part| format!("other {part}")),
             _ => Some("of one of them, none is known".into()),
         };
-        if let Some(base) = base {
-            return Some(format!("was written on another base model: {base}"));
+        if let Some(part) = part {
+            return Some(format!("was written on another base model: {part}"));
         }
-        let settings = ["run", "method", "modules_to_save"].into_iter().find_map(|part| {
-            let [own, other] = [&self.config[part], &run.config[part]].map(as_read);
+        let setting = |part: &str| {
+            let [own, other] = [config, &run.config].map(|config| as_read(&config[part]));
             first_difference(part, &own, &other)
-        });
-        let rest = || first_difference("", &as_read(&self.config), &as_read(&run.config));
-        if let Some((key, own, other)) = settings.or_else(rest) {
-            return Some(differs(name_of(&key), &own, &other));
+        };
+        let settings = || {
+            let whole = || first_difference("", &as_read(config), &as_read(&run.config));
+            setting("method").or_else(|| setting("modules_to_save")).or_else(whole)
+        };
+        let named = |(key, own, other): (String, _, _)| differs(&name_of(&key), &own, &other);
+        if let Some(difference) = setting("run") {
+            return Some(named(difference));
         }
-        if self.samples != run.samples {
-            return Some(differs("samples", &json!(self.samples), &json!(run.samples)));
+        if samples != &run.samples {
+            return Some(differs("number of samples", &json!(samples), &json!(run.samples)));
         }
-        if self.data != run.data {
+        if data != &run.data {
             let reason = "was written by a run on other samples: other data, or cut, packed, split or put \
                           into words differently";
             return Some(reason.into());
         }
-        (self.dtype != run.dtype).then(|| differs("dtype", &json!(self.dtype), &json!(run.dtype)))
+        if let Some(difference) = settings() {
+            return Some(named(difference));
+        }
+        let [own, other] = [dtype, &run.dtype].map(|dtype| json!(dtype.to_lowercase()));
+        (own != other).then(|| differs("`dtype`", &own, &other))
     }
 }
 
-fn differs(key: &str, found: &Value, expected: &Value) -> String {
-    format!("was written with `{key}` = {found}, but this run has {expected}")
+fn differs(what: &str, found: &Value, expected: &Value) -> String {
+    format!("was written with {what} = {found}, but this run has {expected}")
 }
 
 /// As it comes out of a checkpoint: decimal fractions read back may differ in the last bit from those
@@ -150,13 +157,14 @@ fn as_read(value: &Value) -> Value {
 }
 
 /// What a person calls the setting with that path.
-fn name_of(key: &str) -> &str {
+fn name_of(key: &str) -> String {
     let name = ["run.", "method."].into_iter().find_map(|part| key.strip_prefix(part));
     match name.unwrap_or(key) {
-        "r" => "lora_r",
-        "total_steps" => "number of steps",
-        "batches_per_step" => "gradient_accumulation_steps × devices",
-        name => name,
+        "total_steps" => "number of steps".into(),
+        "batches_per_step" => "`gradient_accumulation_steps` × devices".into(),
+        "r" => "`lora_r`".into(),
+        "delta_t" => "`deltaT`".into(),
+        name => format!("`{name}`"),
     }
 }
 
@@ -230,9 +238,9 @@ mod tests {
             (|i| i.config["method"]["rate"] = 0.3.into(), "`rate` = 0.3"),
             (|i| i.config["run"]["seed"] = 2.into(), "`seed` = 1, but this run has 2"),
             (|i| i.config["other"] = 2.into(), "`other` = null, but this run has 2"),
-            (|i| i.samples = 5, "`samples` = 4, but this run has 5"),
+            (|i| i.samples = 5, "number of samples = 4, but this run has 5"),
             (|i| i.data = "e".into(), "on other samples"),
-            (|i| i.dtype = "BF16".into(), "`dtype` = \"F32\", but this run has \"BF16\""),
+            (|i| i.dtype = "BF16".into(), "`dtype` = \"f32\", but this run has \"bf16\""),
             (|i| i.base.as_mut().unwrap().weights = "v".into(), "base model: other weights"),
             (
                 |i| i.base.as_mut().unwrap().tokenizer = Some("t".into()),

@@ -35,7 +35,7 @@ pub use checkpoint::{
     CheckpointManifest, FileDigest, LatestCheckpoint, Progress, latest_checkpoint,
 };
 pub(crate) use checkpoint::{list as list_checkpoints, read_record, stored_tensors};
-pub(crate) use claim::{Claim, base_stays, earlier_result, lies_in};
+pub(crate) use claim::{Claim, base_stays, earlier_result, goes_on, lies_in};
 pub use config::TrainConfig;
 pub use finish::Finished;
 pub use identity::{BaseIdentity, RunIdentity};

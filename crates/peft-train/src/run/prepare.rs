@@ -26,7 +26,12 @@ use super::validation::Validation;
 use super::window::Window;
 use crate::Error;
 use crate::data::{BatchLoader, Sample};
+use crate::panics::on_device;
 use crate::report::MetricsLog;
+use crate::verify::Answer;
+
+/// Samples among which a model must have an answer to one.
+const PROBES: usize = 8;
 
 /// The output folder is taken here, unless it was by `claim`.
 pub(super) fn prepare(
@@ -48,6 +53,7 @@ pub(super) fn prepare(
         resume_from.map(|dir| checkpoint::read(dir, &identity, optim)).transpose()
     })?;
     let Attached { model, tuner, optim, progress } = attached;
+    let probe = probe(&model, &train_samples)?;
     let goes_on = claim.goes_on;
     let lock = claim.replace_earlier()?; // only a run that was accepted replaces another
     let validation = Validation::on(&valid_samples);
@@ -62,7 +68,6 @@ pub(super) fn prepare(
         last: resume_from.map(|path| (progress, path.to_owned())),
         best: evaluations.best.map(|best| best.steps),
     };
-    let probe = train_samples.first().map(|sample| sample.input_ids.clone()).unwrap_or_default();
     let [train, valid] = loaders(&config, train_samples, valid_samples, &devices[0]);
     let session = Session::new(State {
         tuner,
@@ -90,6 +95,19 @@ pub(super) fn prepare(
     });
     let training = training(session, [train, valid], devices);
     Ok(Run { model, training, about: None })
+}
+
+/// The first sample to which `model` has a finite answer.
+///
+/// # Errors
+/// Without one among the first few: the base is damaged, or its type too narrow for it.
+fn probe(model: &CausalLm, samples: &[Sample]) -> Result<Vec<u32>, Error> {
+    for sample in samples.iter().take(PROBES) {
+        if on_device(|| Answer::to(model, &sample.input_ids).is_finite())? {
+            return Ok(sample.input_ids.clone());
+        }
+    }
+    Err(peft_llama::Error::Logits.into())
 }
 
 /// The loaders ask the session what the Learner is to get.

@@ -11,6 +11,7 @@ use peft_llama::CausalLm;
 use super::checkpoint::{self, Progress};
 use super::identity::RunIdentity;
 use crate::Error;
+use crate::panics::on_device;
 use crate::verify::Answer;
 
 /// Writes the checkpoints of a run into its output folder.
@@ -46,7 +47,7 @@ impl Saver {
         if let Some(name) = not_finite(&record) {
             return Err(self.diverged(at.steps, format!("`{name}` is not finite")));
         }
-        if !Answer::to(model, probe).is_finite()? {
+        if !on_device(|| Answer::to(model, probe).is_finite())? {
             let reason = "the trained model's logits are not finite".into();
             return Err(self.diverged(at.steps, reason));
         }

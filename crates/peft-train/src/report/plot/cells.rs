@@ -45,7 +45,7 @@ impl Cells {
     /// each of the two, and their values written by `format`.
     ///
     /// # Errors
-    /// [`Error::Plot`].
+    /// [`Error::Plot`], [`Error::Io`].
     pub fn draw_above(
         &self,
         series: Series,

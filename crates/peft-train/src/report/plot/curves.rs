@@ -21,7 +21,7 @@ impl History {
     /// Draws training and validation loss into `loss.svg` in the folder `dir`.
     ///
     /// # Errors
-    /// [`Error::Plot`].
+    /// [`Error::Plot`], [`Error::Io`].
     pub fn draw_loss(&self, dir: &Path) -> Result<PathBuf, Error> {
         let steps = self.steps.iter().map(|logged| (logged.step as f64, logged.loss));
         let evaluations = self.evaluations.iter().map(|(step, loss)| (*step as f64, *loss));
@@ -39,7 +39,7 @@ impl History {
     /// Draws the learning rate into `learning_rate.svg` in the folder `dir`.
     ///
     /// # Errors
-    /// [`Error::Plot`].
+    /// [`Error::Plot`], [`Error::Io`].
     pub fn draw_learning_rate(&self, dir: &Path) -> Result<PathBuf, Error> {
         let points = self.steps.iter().map(|logged| (logged.step as f64, logged.learning_rate));
         let rate = Series { name: "learning rate", color: BLUE, points: points.collect() };

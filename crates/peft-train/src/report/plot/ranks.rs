@@ -42,7 +42,7 @@ impl RankHistory {
     /// folder `dir`.
     ///
     /// # Errors
-    /// [`Error::Plot`].
+    /// [`Error::Plot`], [`Error::Io`].
     pub fn draw(&self, dir: &Path) -> Result<PathBuf, Error> {
         let points = self.totals.iter().map(|(step, sum)| (*step as f64, *sum as f64));
         let series = Series { name: "ranks", color: BLUE, points: points.collect() };

@@ -42,7 +42,7 @@ impl SelectionHistory {
     /// `selections.svg` in the folder `dir`.
     ///
     /// # Errors
-    /// [`Error::Plot`].
+    /// [`Error::Plot`], [`Error::Io`].
     pub fn draw(&self, dir: &Path) -> Result<PathBuf, Error> {
         let percent = |share: f64| 100.0 * share;
         let points = self.means.iter().map(|(step, share)| (*step as f64, percent(*share)));

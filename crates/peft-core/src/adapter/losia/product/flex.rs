@@ -1,5 +1,6 @@
 //! On Flex the threads share the rows of `x`, and each gathers, multiplies and adds what is in its cache.
-//! Composed, gathering and adding take one thread, and every step passes through memory.
+//! Composed, gathering and adding take one thread, and every step passes through memory. Only for f32, and
+//! for blocks so small that Flex multiplies a chunk in one thread.
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
@@ -11,6 +12,8 @@ use super::AddProduct;
 
 /// Rows of `x` that a thread takes at a time. The number of threads has no say in it, nor in the result.
 const CHUNK: usize = 128;
+/// Products of so many multiplications Flex splits among its threads.
+const SPLIT: usize = 192 * 192 * 192;
 
 impl AddProduct for Flex {
     fn add_product(
@@ -20,22 +23,22 @@ impl AddProduct for Flex {
         delta: FlexTensor,
         cols: FlexTensor,
     ) -> (FlexTensor, FlexTensor) {
-        match x.dtype() {
-            DType::F32 => add_product(y, x, &positions(rows), &delta, &positions(cols)),
-            _ => super::add_product::<Self>(y, x, rows, delta, cols),
+        let [r, c] = dims(&delta);
+        match x.dtype() == DType::F32 && CHUNK * r * c < SPLIT {
+            true => add_in_chunks(y, x, &positions(rows), &delta, &positions(cols)),
+            false => super::add_composed::<Self>(y, x, rows, delta, cols),
         }
     }
 }
 
-fn add_product(
+fn add_in_chunks(
     mut y: FlexTensor,
     x: FlexTensor,
     rows: &[usize],
     delta: &FlexTensor,
     cols: &[usize],
 ) -> (FlexTensor, FlexTensor) {
-    let [n, d_input, d_output] =
-        [x.layout().shape()[0], x.layout().shape()[1], y.layout().shape()[1]];
+    let ([n, d_input], [_, d_output]) = (dims(&x), dims(&y));
     if !y.is_contiguous() {
         y = y.to_contiguous();
     }
@@ -60,6 +63,11 @@ fn add_product(
         }
     });
     (y, picked)
+}
+
+fn dims(tensor: &FlexTensor) -> [usize; 2] {
+    let shape = tensor.layout().shape();
+    [shape[0], shape[1]]
 }
 
 /// Indices as the host uses them.

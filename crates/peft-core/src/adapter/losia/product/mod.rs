@@ -113,7 +113,7 @@ trait AddProduct: Backend {
         delta: FloatTensor<Self>,
         cols: IntTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        add_product::<Self>(y, x, rows, delta, cols)
+        add_composed::<Self>(y, x, rows, delta, cols)
     }
 }
 
@@ -122,8 +122,8 @@ impl AddProduct for burn::backend::NdArray {}
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl AddProduct for burn::backend::Cube {}
 
-/// The same on any backend.
-fn add_product<B: Backend>(
+/// The same, composed of operations that every backend has.
+fn add_composed<B: Backend>(
     y: FloatTensor<B>,
     x: FloatTensor<B>,
     rows: IntTensor<B>,

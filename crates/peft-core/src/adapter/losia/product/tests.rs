@@ -1,6 +1,7 @@
 //! The operation against its composition.
 
-use burn::tensor::Distribution;
+use burn::tensor::{DType, Distribution};
+use peft_testing::device_with;
 
 use super::*;
 use crate::multiplies_in_f32;
@@ -78,5 +79,23 @@ fn results_and_gradients_are_those_of_the_composed_operations() {
                 }
             }
         }
+    }
+}
+
+/// Of so many entries that products with it are split among threads, and in another type.
+#[test]
+fn large_blocks_and_half_precision_are_composed() {
+    for (dtype, device) in [(DType::F32, device()), (DType::BF16, device_with(DType::BF16))] {
+        let normal = |shape: [usize; 2]| {
+            Tensor::<2>::random(shape, Distribution::Normal(0.0, 0.1), &device).cast(dtype)
+        };
+        let (x, weight, delta) = (normal([9, 300]), normal([300, 280]), normal([250, 240]));
+        let indices = |count: usize| Tensor::<1, Int>::arange(0..count as i64, &device);
+        let [got, want] = [operation, composed].map(|product: Product| {
+            let block = Block { rows: indices(250), cols: indices(240), delta: delta.clone() };
+            floats(&product(x.clone(), weight.clone(), block).into_data())
+        });
+        let far = got.iter().zip(&want).find(|(got, want)| (*got - *want).abs() > 0.05);
+        assert_eq!(far, None, "{dtype:?}");
     }
 }
