@@ -39,9 +39,10 @@ impl LinesOptions {
 }
 
 /// Renders progress as lines such as `epoch 1/3  step 120/600  loss 0.4321  learning rate 1.0e-4`:
-/// one every `logging_steps`, with that step's loss (of as many batches, where several devices finish theirs in any order), and one at the end of each split: what was trained on up to a
-/// validation or an epoch's end, and what was validated on. Lines count skipped steps too, and where
-/// these make the run longer its total is shown as it grows.
+/// one every `logging_steps`, with that step's loss (of as many batches, where several devices finish
+/// theirs in any order), and one at the end of each split: what was trained on up to a validation or an
+/// epoch's end, and what was validated on. Lines count skipped steps too, and where these make the run
+/// longer its total is shown as it grows.
 ///
 /// It writes to the sink it is given and never to the standard streams by itself. A sink that
 /// fails is not worth a training run, so its errors are passed over.
